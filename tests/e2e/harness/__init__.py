@@ -1,0 +1,1 @@
+"""Starts the real server and looks at everything it leaves behind: answers, log, metrics, audit chains, pages."""
