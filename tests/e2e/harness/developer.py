@@ -77,7 +77,7 @@ class Developer:
             assert request.code, f"a sandbox request must carry its code at once: {request}"
             return request, request.code
         assert not request.code, f"a live request must not carry a code before consent: {request}"
-        return request, self.approve(request.auth_request_id)["code"]
+        return request, self.approve(request.request_id)["code"]
 
     def issue(self, agent: Agent | None = None, principal: str | None = None, scopes=(READ, WRITE), **options) -> Issued:
         agent = agent or self.agent(scopes)
