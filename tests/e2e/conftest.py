@@ -20,13 +20,13 @@ def admin_url():
 
 
 @contextlib.contextmanager
-def running_server(backend, directory, admin_url, **settings):
-    """A started server on a fresh database; it must end in order unless the test ended it itself."""
+def running_server(backend, directory, admin_url, database_url=None, **settings):
+    """A started server, on a fresh database unless one is given; it must end in order unless the test ended it itself."""
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        if backend == "postgres":
+        if database_url is None and backend == "postgres":
             database_url = stack.enter_context(fresh_database(admin_url))
-        else:
+        elif database_url is None:
             database_url = f"sqlite:{directory / 'grantex.db'}"
         server = Server(directory, database_url, backend, **settings)
         stack.callback(server.close)
@@ -50,12 +50,8 @@ def server(backend, tmp_path_factory, admin_url):
 def own_server(backend, tmp_path, admin_url):
     """Starts servers that a test may configure, stop and kill as it likes."""
     with contextlib.ExitStack() as stack:
-        def start(database_url=None, **settings):
-            if database_url is None:
-                return stack.enter_context(running_server(backend, tmp_path / "server", admin_url, **settings))
-            server = Server(tmp_path, database_url, backend, **settings)
-            stack.callback(server.close)
-            return server.start()
+        def start(**options):
+            return stack.enter_context(running_server(backend, tmp_path / "server", admin_url, **options))
 
         yield start
 

@@ -67,8 +67,8 @@ def drive_consent(canary, auth, agent):
     """Live requests, decided by API and by the page's forms; returns a code."""
     verifier = canary.hide("code verifier", mark("verifier").ljust(43, "x"))
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    state = canary.hide("state", mark("state"), "POST /v1/consent/", "POST /consent/")
-    inner = canary.hide("redirect query", mark("redirect"), "POST /v1/consent/", "POST /consent/")
+    state = canary.hide("state", mark("state"), "POST /v1/consent", "POST /consent")
+    inner = canary.hide("redirect query", mark("redirect"), "POST /v1/consent", "POST /consent")
     body = {
         "agentId": agent, "principalId": "user-1", "scopes": ["calendar:read"], "state": state,
         "redirectUri": f"https://app.example/callback?inner={inner}",
@@ -79,10 +79,10 @@ def drive_consent(canary, auth, agent):
     canary.send("GET", f"/consent?req={by_api}", 200)
     canary.send("GET", f"/v1/consent/{by_api}", 200)
     answer = canary.send("POST", f"/v1/consent/{by_api}/approve", 200).json()
-    code = canary.hide("code", answer["code"], "POST /v1/consent/")
+    code = canary.hide("code", answer["code"], "POST /v1/consent")
     own_page = {"Origin": canary.url, "Sec-Fetch-Site": "same-origin"}
     redirect = canary.send("POST", f"/consent/{by_form}/approve", 303, headers=own_page)
-    canary.hide("code of the form", parse_qs(urlsplit(redirect.headers["location"]).query)["code"][0], "POST /consent/")
+    canary.hide("code of the form", parse_qs(urlsplit(redirect.headers["location"]).query)["code"][0], "POST /consent")
     canary.send("POST", f"/v1/consent/{refused}/deny", 200)
     canary.send("POST", f"/consent/{refused_by_form}/deny", 303, headers=own_page)
     canary.send("POST", f"/v1/consent/{by_api}/approve", 410)

@@ -18,7 +18,7 @@ SHAPES = {
 @dataclass
 class Secret:
     value: str
-    shown_by: tuple[str, ...] = ()  # `METHOD /path` prefixes of the answers that may contain it
+    shown_by: tuple[str, ...] = ()  # `METHOD /path` of the answers that may contain it, and below
 
 
 @dataclass
@@ -58,10 +58,10 @@ class Canary:
         """Secrets in answers other than the ones that hand them out; error answers may contain none."""
         found = []
         for response in self.seen:
-            request = f"{response.request.method} {response.request.url.raw_path.decode()}"
+            request = f"{response.request.method} {response.request.url.path}"
             allowed = tuple(
                 name for name, secret in self.secrets.items()
-                if response.status_code < 400 and request.startswith(secret.shown_by or ("-",))
+                if response.status_code < 400 and any(f"{request}/".startswith(f"{route}/") for route in secret.shown_by)
             )
             text = "\n".join([*(f"{k}: {v}" for k, v in response.headers.items()), response.text])
             found += self.leaks_into(f"the {response.status_code} answer to {request[:80]}", text, but=allowed)
