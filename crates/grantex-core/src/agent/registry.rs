@@ -1,0 +1,211 @@
+//! Registering, changing and deleting agents.
+
+use super::{Agent, AgentStatus};
+use crate::clock::Lifetime;
+use crate::context::Context;
+use crate::developer::Developer;
+use crate::error::StoreError;
+use crate::event::{AgentChange, Event};
+use crate::grant::RevokedBy;
+use crate::grantex::Grantex;
+use crate::id::{AgentId, DeveloperId, new_id};
+use crate::page::{Page, PageRequest};
+use crate::plan::PlanLimit;
+use crate::scope::Scopes;
+use crate::store::Store;
+
+/// Roots that one unit revokes when an agent is deleted, so that no unit grows without bound.
+const CLEAR_CHUNK: u32 = 1_000;
+/// How long a deleted agent is visited again: longer than any exchange that began before the deletion may still take.
+const CLEAR_AGAIN_FOR: Lifetime = Lifetime::minutes(1);
+
+/// The wish to register an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterAgent {
+    /// Name.
+    pub name: String,
+    /// Description.
+    pub description: String,
+    /// The scopes it may ask for; none means unrestricted.
+    pub scopes: Scopes,
+    /// Active or suspended.
+    pub status: AgentStatus,
+}
+
+/// What is to change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AgentChanges {
+    /// Name.
+    pub name: Option<String>,
+    /// Description.
+    pub description: Option<String>,
+    /// Scopes; an agent that ever had some stays restricted when they are emptied.
+    pub scopes: Option<Scopes>,
+    /// Active or suspended.
+    pub status: Option<AgentStatus>,
+}
+
+/// Why an agent was not registered, changed or deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// There is no such agent.
+    #[error("there is no such agent")]
+    NotFound,
+    /// The plan allows no further agent.
+    #[error(transparent)]
+    PlanLimit(#[from] PlanLimit),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<S: Store> Grantex<S> {
+    /// Registers an agent. Count and insert are serialized per developer where the plan has a limit.
+    pub async fn register_agent(&self, ctx: &Context, developer: &Developer, command: RegisterAgent) -> Result<Agent, AgentError> {
+        let now = self.now();
+        let agent = Agent {
+            id: new_id(&*self.parts.random, now),
+            developer_id: developer.id.clone(),
+            name: command.name,
+            description: command.description,
+            is_restricted: !command.scopes.is_empty(),
+            scopes: command.scopes,
+            status: command.status,
+            created_at: now,
+            updated_at: now,
+        };
+        let row = agent.clone();
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                if let Some(limit) = unit.lock_head().await?.plan.max_agents() {
+                    let count = unit.tx.count_agents_up_to(&row.developer_id, limit).await?;
+                    PlanLimit::check(Some(limit), count, "agents")?;
+                }
+                unit.tx.insert_agent(&row).await?;
+                unit.record(Event::AgentChanged { agent_id: row.id, change: AgentChange::Registered });
+                Ok::<_, AgentError>(())
+            })
+        })
+        .await?;
+        Ok(agent)
+    }
+
+    /// Changes an agent. Suspending it makes its tokens, and those delegated from them, fail verification at once.
+    pub async fn update_agent(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        id: AgentId,
+        changes: AgentChanges,
+    ) -> Result<Agent, AgentError> {
+        let developer = developer.id.clone();
+        self.transact(ctx, None, move |unit| {
+            Box::pin(async move {
+                let mut agent = unit.tx.agent(&developer, &id).await?.ok_or(AgentError::NotFound)?;
+                let change = match changes.status {
+                    Some(AgentStatus::Suspended) if agent.status == AgentStatus::Active => AgentChange::Suspended,
+                    Some(AgentStatus::Active) if agent.status == AgentStatus::Suspended => AgentChange::Resumed,
+                    _ => AgentChange::Updated,
+                };
+                agent.apply(changes);
+                agent.updated_at = unit.now;
+                if !unit.tx.update_agent(&agent).await? {
+                    return Err(AgentError::NotFound);
+                }
+                unit.record(Event::AgentChanged { agent_id: id, change });
+                Ok(agent)
+            })
+        })
+        .await
+    }
+
+    /// Deletes an agent: it is hidden at once, so that its tokens fail; its grants are revoked right after, in chunks that
+    /// [`Grantex::clear_deleted_agents`] resumes if this process dies.
+    pub async fn delete_agent(&self, ctx: &Context, developer: &Developer, id: AgentId) -> Result<(), AgentError> {
+        let owner = developer.id.clone();
+        let hidden = id.clone();
+        self.transact(ctx, None, move |unit| {
+            Box::pin(async move {
+                if !unit.tx.hide_agent(&owner, &hidden, unit.now).await? {
+                    return Err(AgentError::NotFound);
+                }
+                unit.record(Event::AgentChanged { agent_id: hidden, change: AgentChange::Deleted });
+                Ok(())
+            })
+        })
+        .await?;
+        self.revoke_grants_of_agent(ctx, &developer.id, &id).await?;
+        Ok(())
+    }
+
+    /// An agent of this developer.
+    pub async fn agent(&self, developer: &Developer, id: AgentId) -> Result<Option<Agent>, StoreError> {
+        let developer = developer.id.clone();
+        self.store.read(move |tx| Box::pin(async move { tx.agent(&developer, &id).await })).await
+    }
+
+    /// A developer's agents, newest first, one page.
+    pub async fn agents(&self, developer: &Developer, page: PageRequest) -> Result<Page<Agent>, StoreError> {
+        let developer = developer.id.clone();
+        self.store.read(move |tx| Box::pin(async move { tx.agents(&developer, &page).await })).await
+    }
+
+    /// Revokes what deleted agents left behind; returns how many grants (with their descendants) were revoked.
+    pub async fn clear_deleted_agents(&self, ctx: &Context) -> Result<u64, StoreError> {
+        let agents = self.store.read(|tx| Box::pin(async move { tx.agents_to_clear(100).await })).await?;
+        let mut revoked = 0;
+        for agent in agents {
+            revoked += self.revoke_grants_of_agent(ctx, &agent.developer_id, &agent.agent_id).await?;
+            if agent.deleted_at.plus(CLEAR_AGAIN_FOR) < self.now() {
+                self.transact(ctx, None, move |unit| {
+                    Box::pin(async move { unit.tx.mark_agent_cleared(&agent.agent_id, unit.now).await })
+                })
+                .await?;
+            }
+        }
+        Ok(revoked)
+    }
+
+    async fn revoke_grants_of_agent(&self, ctx: &Context, developer: &DeveloperId, agent: &AgentId) -> Result<u64, StoreError> {
+        let mut revoked = 0;
+        loop {
+            let id = agent.clone();
+            let roots = self
+                .transact(ctx, Some(developer), move |unit| {
+                    Box::pin(async move {
+                        let roots = unit.tx.active_grants_of_agent(&id, CLEAR_CHUNK).await?;
+                        let developer = unit.developer()?.clone();
+                        for root in &roots {
+                            if let Some(grant) = unit.tx.grant(&developer, root).await? {
+                                unit.revoke_with_descendants(&grant, RevokedBy::AgentDeleted).await?;
+                            }
+                        }
+                        Ok::<_, StoreError>(u64::try_from(roots.len()).unwrap_or(u64::MAX))
+                    })
+                })
+                .await?;
+            revoked += roots;
+            if roots < u64::from(CLEAR_CHUNK) {
+                return Ok(revoked);
+            }
+        }
+    }
+}
+
+impl Agent {
+    fn apply(&mut self, changes: AgentChanges) {
+        if let Some(name) = changes.name {
+            self.name = name;
+        }
+        if let Some(description) = changes.description {
+            self.description = description;
+        }
+        if let Some(scopes) = changes.scopes {
+            self.is_restricted |= !scopes.is_empty();
+            self.scopes = scopes;
+        }
+        if let Some(status) = changes.status {
+            self.status = status;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Developers: accounts, their API keys and their plan.
+
+mod account;
+
+pub use account::{RotateKeyError, RotatedKey, SetPlanError, SignedUp, Signup, SignupError};
+
+use crate::clock::Timestamp;
+use crate::id::DeveloperId;
+use crate::plan::Plan;
+
+/// Whether a developer works for real or tries things out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// People are asked for consent.
+    Live,
+    /// Requests are approved at once.
+    Sandbox,
+}
+
+impl Mode {
+    /// The wire form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Sandbox => "sandbox",
+        }
+    }
+
+    /// Reads the wire form.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "live" => Some(Self::Live),
+            "sandbox" => Some(Self::Sandbox),
+            _ => None,
+        }
+    }
+
+    /// What API keys of this mode begin with.
+    pub const fn key_prefix(self) -> &'static str {
+        match self {
+            Self::Live => "gx_live_",
+            Self::Sandbox => "gx_test_",
+        }
+    }
+}
+
+/// A developer: the tenant whose key calls the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Developer {
+    /// Identifier.
+    pub id: DeveloperId,
+    /// Name, shown to principals.
+    pub name: String,
+    /// E-mail in lower case, unique.
+    pub email: Option<String>,
+    /// Live or sandbox.
+    pub mode: Mode,
+    /// The plan.
+    pub plan: Plan,
+    /// The name under which passkeys would be registered; kept for clients that set it.
+    pub fido_rp_name: Option<String>,
+    /// When the account was made.
+    pub created_at: Timestamp,
+}

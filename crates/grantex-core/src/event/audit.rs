@@ -1,0 +1,115 @@
+//! Event → entry of the server's audit chain.
+
+use serde_json::json;
+
+use super::Event;
+use crate::audit::canonical;
+use crate::audit::{AuditRecord, AuditStatus};
+use crate::id::{AgentId, GrantId};
+
+impl Event {
+    /// What the server's chain records of it: grants created, tokens exchanged and refreshed, revocations, reuse, and refusals
+    /// by policy or consent.
+    pub fn audit(&self) -> Option<AuditRecord> {
+        match self {
+            Self::GrantCreated { grant_id, agent_id, principal_id, scopes, expires_at, delegation_depth, parent_grant_id } => {
+                Some(record(
+                    "grantex.grant.created",
+                    AuditStatus::Success,
+                    Some(agent_id),
+                    Some(grant_id),
+                    principal_id,
+                    &json!({
+                        "scopes": scopes.as_slice(), "expiresAt": expires_at,
+                        "delegationDepth": delegation_depth, "parentGrantId": parent_grant_id,
+                    }),
+                ))
+            }
+            Self::GrantRevoked { grant_id, agent_id, principal_id, revoked_by, cascade_count, .. } => Some(record(
+                "grantex.grant.revoked",
+                AuditStatus::Success,
+                Some(agent_id),
+                Some(grant_id),
+                principal_id,
+                &json!({"revokedBy": revoked_by.as_str(), "cascadeCount": cascade_count}),
+            )),
+            Self::TokenExchanged(issue) | Self::TokenRefreshed(issue) | Self::TokenDelegated(issue) => Some(record(
+                match self {
+                    Self::TokenExchanged(_) => "grantex.token.exchanged",
+                    Self::TokenRefreshed(_) => "grantex.token.refreshed",
+                    _ => "grantex.token.delegated",
+                },
+                AuditStatus::Success,
+                Some(&issue.agent_id),
+                Some(&issue.grant_id),
+                &issue.principal_id,
+                &json!({"tokenId": issue.token_id}),
+            )),
+            Self::CodeReuseDetected { grant_id, agent_id, principal_id, is_revoked } => Some(record(
+                "grantex.code.reuse_detected",
+                AuditStatus::Blocked,
+                Some(agent_id),
+                Some(grant_id),
+                principal_id,
+                &json!({"revoked": is_revoked}),
+            )),
+            Self::RefreshReuseDetected { grant_id, agent_id, principal_id, is_revoked } => Some(record(
+                "grantex.token.reuse_detected",
+                AuditStatus::Blocked,
+                Some(agent_id),
+                Some(grant_id),
+                principal_id,
+                &json!({"revoked": is_revoked}),
+            )),
+            Self::AuthRequestDenied { agent_id, principal_id, reason, scopes } => Some(record(
+                "grantex.grant.denied",
+                AuditStatus::Blocked,
+                Some(agent_id),
+                None,
+                principal_id,
+                &json!({"reason": reason.as_str(), "scopes": scopes.as_slice()}),
+            )),
+            Self::TokenRevoked { token_id, grant_id, agent_id, principal_id } => Some(record(
+                "grantex.token.revoked",
+                AuditStatus::Success,
+                Some(agent_id),
+                Some(grant_id),
+                principal_id,
+                &json!({"tokenId": token_id}),
+            )),
+            Self::RefreshReplayed { .. }
+            | Self::TokenExchangeRejected { .. }
+            | Self::TokenRefreshRejected { .. }
+            | Self::AuthRequestOpened { .. }
+            | Self::AuthorizeRejected { .. }
+            | Self::Consent { .. }
+            | Self::TokenVerified
+            | Self::TokenVerificationFailed { .. }
+            | Self::AuditEntryLogged
+            | Self::DeveloperSignedUp { .. }
+            | Self::ApiKeyRotated { .. }
+            | Self::AgentChanged { .. }
+            | Self::RateLimitHit { .. }
+            | Self::DatabaseConnectionError { .. } => None,
+        }
+    }
+}
+
+fn record(
+    action: &str,
+    status: AuditStatus,
+    agent: Option<&AgentId>,
+    grant: Option<&GrantId>,
+    principal: &str,
+    metadata: &serde_json::Value,
+) -> AuditRecord {
+    AuditRecord {
+        agent_id: agent.map(ToString::to_string).unwrap_or_default(),
+        agent_did: agent.map(AgentId::did).unwrap_or_default(),
+        grant_id: grant.map(ToString::to_string).unwrap_or_default(),
+        principal_id: if principal.is_empty() { "platform".to_owned() } else { principal.to_owned() },
+        action: action.to_owned(),
+        metadata: canonical::object_text(metadata),
+        status,
+    }
+}

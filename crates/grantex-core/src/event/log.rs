@@ -1,0 +1,186 @@
+//! Event → log line. Constant message, values in fields, in the form that `docs/logging.md` lists.
+
+use std::time::Duration;
+
+use slog::{KV, Level, Logger, Record, Serializer};
+
+use super::{Event, TokenIssue};
+use crate::scope::Scopes;
+
+impl Event {
+    /// The constant message of the log line.
+    pub const fn message(&self) -> &'static str {
+        match self {
+            Self::GrantCreated { .. } => "grant.created",
+            Self::GrantRevoked { .. } => "grant.revoked",
+            Self::TokenExchanged(_) => "token.exchanged",
+            Self::TokenRefreshed(_) => "token.refreshed",
+            Self::TokenDelegated(_) => "token.delegated",
+            Self::RefreshReplayed { .. } => "token.refresh_replayed",
+            Self::CodeReuseDetected { .. } => "code.reuse_detected",
+            Self::RefreshReuseDetected { .. } => "token.reuse_detected",
+            Self::TokenExchangeRejected { .. } => "token.exchange_rejected",
+            Self::TokenRefreshRejected { .. } => "token.refresh_rejected",
+            Self::AuthRequestOpened { .. } => "auth_request.opened",
+            Self::AuthorizeRejected { .. } => "auth_request.rejected",
+            Self::AuthRequestDenied { .. } => "auth_request.denied",
+            Self::Consent { .. } => "consent",
+            Self::TokenVerified => "token.verified",
+            Self::TokenVerificationFailed { .. } => "token.verification_failed",
+            Self::TokenRevoked { .. } => "token.revoked",
+            Self::AuditEntryLogged => "audit.logged",
+            Self::DeveloperSignedUp { .. } => "developer.signed_up",
+            Self::ApiKeyRotated { .. } => "developer.key_rotated",
+            Self::AgentChanged { .. } => "agent.changed",
+            Self::RateLimitHit { .. } => "rate_limit.hit",
+            Self::DatabaseConnectionError { .. } => "database.connection_error",
+        }
+    }
+
+    /// The level of the log line. Events that happen on every call without telling an operator anything are `debug`.
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::GrantCreated { .. }
+            | Self::GrantRevoked { .. }
+            | Self::TokenExchanged(_)
+            | Self::TokenRefreshed(_)
+            | Self::TokenDelegated(_)
+            | Self::RefreshReplayed { .. }
+            | Self::TokenRevoked { .. }
+            | Self::DeveloperSignedUp { .. }
+            | Self::ApiKeyRotated { .. }
+            | Self::AgentChanged { .. } => Level::Info,
+            Self::CodeReuseDetected { .. }
+            | Self::RefreshReuseDetected { .. }
+            | Self::TokenExchangeRejected { .. }
+            | Self::TokenRefreshRejected { .. }
+            | Self::AuthorizeRejected { .. }
+            | Self::AuthRequestDenied { .. }
+            | Self::TokenVerificationFailed { .. }
+            | Self::RateLimitHit { .. } => Level::Warning,
+            Self::DatabaseConnectionError { .. } => Level::Error,
+            Self::AuthRequestOpened { .. } | Self::Consent { .. } | Self::TokenVerified | Self::AuditEntryLogged => Level::Debug,
+        }
+    }
+
+    /// Writes the line. slog fixes the level in a static record, hence one arm per level.
+    pub fn log(&self, logger: &Logger, latency: Duration) {
+        let line = Line { event: self, latency };
+        match self.level() {
+            Level::Critical | Level::Error => slog::error!(logger, "{}", self.message(); line),
+            Level::Warning => slog::warn!(logger, "{}", self.message(); line),
+            Level::Info => slog::info!(logger, "{}", self.message(); line),
+            Level::Debug | Level::Trace => slog::debug!(logger, "{}", self.message(); line),
+        }
+    }
+}
+
+/// The scopes of a grant as a JSON array.
+#[derive(Clone, serde::Serialize)]
+struct ScopeList(Vec<String>);
+
+impl slog::Value for ScopeList {
+    fn serialize(&self, _: &Record<'_>, key: slog::Key, serializer: &mut dyn Serializer) -> slog::Result {
+        serializer.emit_serde(key, self)
+    }
+}
+
+impl slog::SerdeValue for ScopeList {
+    fn as_serde(&self) -> &dyn erased_serde::Serialize {
+        &self.0
+    }
+    fn to_sendable(&self) -> Box<dyn slog::SerdeValue + Send + 'static> {
+        Box::new(self.clone())
+    }
+}
+
+struct Line<'a> {
+    event: &'a Event,
+    latency: Duration,
+}
+
+impl KV for Line<'_> {
+    fn serialize(&self, record: &Record<'_>, out: &mut dyn Serializer) -> slog::Result {
+        let scopes = |out: &mut dyn Serializer, scopes: &Scopes| {
+            slog::Value::serialize(&ScopeList(scopes.as_slice().to_vec()), record, "scopes".into(), out)
+        };
+        match self.event {
+            Event::GrantCreated { grant_id, agent_id, principal_id, scopes: granted, delegation_depth, parent_grant_id, .. } => {
+                out.emit_str("grantId".into(), grant_id.as_str())?;
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_str("principalId".into(), principal_id)?;
+                scopes(out, granted)?;
+                if let Some(parent) = parent_grant_id {
+                    out.emit_u32("delegationDepth".into(), *delegation_depth)?;
+                    out.emit_str("parentGrantId".into(), parent.as_str())?;
+                }
+            }
+            Event::GrantRevoked { grant_id, revoked_by, cascade_count, .. } => {
+                out.emit_str("grantId".into(), grant_id.as_str())?;
+                out.emit_str("revokedBy".into(), revoked_by.as_str())?;
+                out.emit_u64("cascadeCount".into(), *cascade_count)?;
+            }
+            Event::TokenExchanged(issue) | Event::TokenRefreshed(issue) | Event::TokenDelegated(issue) => issue.fields(out)?,
+            Event::RefreshReplayed { grant_id, agent_id } => {
+                out.emit_str("grantId".into(), grant_id.as_str())?;
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+            }
+            Event::CodeReuseDetected { grant_id, agent_id, is_revoked, .. }
+            | Event::RefreshReuseDetected { grant_id, agent_id, is_revoked, .. } => {
+                out.emit_str("grantId".into(), grant_id.as_str())?;
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_bool("revoked".into(), *is_revoked)?;
+            }
+            Event::TokenExchangeRejected { status } => out.emit_str("reason".into(), status.as_str())?,
+            Event::TokenRefreshRejected { status } => out.emit_str("reason".into(), status.as_str())?,
+            Event::AuthorizeRejected { status } => out.emit_str("reason".into(), status.as_str())?,
+            Event::AuthRequestOpened { agent_id, principal_id, scopes: asked } => {
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_str("principalId".into(), principal_id)?;
+                scopes(out, asked)?;
+            }
+            Event::AuthRequestDenied { agent_id, principal_id, reason, .. } => {
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_str("principalId".into(), principal_id)?;
+                out.emit_str("reason".into(), reason.as_str())?;
+            }
+            Event::Consent { outcome, .. } => out.emit_str("outcome".into(), outcome.as_str())?,
+            Event::TokenVerified | Event::AuditEntryLogged => {}
+            Event::TokenVerificationFailed { status, token_id } => {
+                out.emit_str("reason".into(), status.as_str())?;
+                if let Some(id) = token_id {
+                    out.emit_str("tokenId".into(), id.as_str())?;
+                }
+            }
+            Event::TokenRevoked { token_id, grant_id, .. } => {
+                out.emit_str("tokenId".into(), token_id.as_str())?;
+                out.emit_str("grantId".into(), grant_id.as_str())?;
+            }
+            Event::DeveloperSignedUp { developer_id } | Event::ApiKeyRotated { developer_id } => {
+                out.emit_str("developerId".into(), developer_id.as_str())?;
+            }
+            Event::AgentChanged { agent_id, change } => {
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_str("change".into(), change.as_str())?;
+            }
+            Event::RateLimitHit { ip, endpoint, retry_after } => {
+                out.emit_str("ip".into(), ip)?;
+                out.emit_str("endpoint".into(), endpoint)?;
+                out.emit_u64("retryAfter".into(), *retry_after)?;
+            }
+            Event::DatabaseConnectionError { error, pool } => {
+                out.emit_str("error".into(), error)?;
+                out.emit_str("pool".into(), pool)?;
+            }
+        }
+        out.emit_u64("latencyMs".into(), u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl TokenIssue {
+    fn fields(&self, out: &mut dyn Serializer) -> slog::Result {
+        out.emit_str("grantId".into(), self.grant_id.as_str())?;
+        out.emit_str("agentId".into(), self.agent_id.as_str())?;
+        out.emit_str("tokenId".into(), self.token_id.as_str())
+    }
+}

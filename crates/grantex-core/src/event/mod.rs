@@ -1,0 +1,275 @@
+//! Everything that happened, as one type, and its projections.
+//!
+//! [`Event`] is what flows record. [`log`] turns it into a log line, [`webhook`] into a webhook payload, [`audit`] into an
+//! entry of the server's chain, and an [`Observer`] into metrics. Each projection is one exhaustive match, so a new variant
+//! does not compile until all of them have answered.
+
+pub mod audit;
+pub mod log;
+pub mod status;
+pub mod webhook;
+
+use std::time::Duration;
+
+pub use status::{AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus, VerifyStatus};
+
+use crate::clock::Timestamp;
+use crate::grant::RevokedBy;
+use crate::id::{AgentId, DeveloperId, GrantId, TokenId};
+use crate::scope::Scopes;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A grant came into being.
+    GrantCreated {
+        /// The grant.
+        grant_id: GrantId,
+        /// Its agent.
+        agent_id: AgentId,
+        /// Its principal.
+        principal_id: String,
+        /// What it allows.
+        scopes: Scopes,
+        /// When it ends.
+        expires_at: Timestamp,
+        /// 0 for a grant by a person.
+        delegation_depth: u32,
+        /// The grant it was delegated from.
+        parent_grant_id: Option<GrantId>,
+    },
+    /// A grant was revoked, with its descendants.
+    GrantRevoked {
+        /// The root of the revoked tree.
+        grant_id: GrantId,
+        /// Its agent.
+        agent_id: AgentId,
+        /// Its principal.
+        principal_id: String,
+        /// On whose behalf.
+        revoked_by: RevokedBy,
+        /// Active descendants that went with it.
+        cascade_count: u64,
+        /// Whether the root itself was active until now.
+        root_was_active: bool,
+    },
+    /// A code became a grant and its first tokens.
+    TokenExchanged(TokenIssue),
+    /// A refresh token became new tokens.
+    TokenRefreshed(TokenIssue),
+    /// A child grant's first tokens were made.
+    TokenDelegated(TokenIssue),
+    /// An answer to a refresh was repeated for the same idempotency key.
+    RefreshReplayed {
+        /// The grant.
+        grant_id: GrantId,
+        /// Its agent.
+        agent_id: AgentId,
+    },
+    /// A code was presented again, later than an impatient retry would. The attempt itself is counted by
+    /// [`Event::TokenExchangeRejected`].
+    CodeReuseDetected {
+        /// The grant that the code was exchanged for.
+        grant_id: GrantId,
+        /// Its agent.
+        agent_id: AgentId,
+        /// Its principal.
+        principal_id: String,
+        /// Whether the grant was revoked for it.
+        is_revoked: bool,
+    },
+    /// A refresh token was presented again, later than an impatient retry would. The attempt itself is counted by
+    /// [`Event::TokenRefreshRejected`].
+    RefreshReuseDetected {
+        /// The grant.
+        grant_id: GrantId,
+        /// Its agent.
+        agent_id: AgentId,
+        /// Its principal.
+        principal_id: String,
+        /// Whether the grant was revoked for it.
+        is_revoked: bool,
+    },
+    /// An exchange ended without tokens.
+    TokenExchangeRejected {
+        /// Why.
+        status: ExchangeStatus,
+    },
+    /// A refresh ended without tokens.
+    TokenRefreshRejected {
+        /// Why.
+        status: RefreshStatus,
+    },
+    /// An authorization request was opened.
+    AuthRequestOpened {
+        /// The agent that would act.
+        agent_id: AgentId,
+        /// Who is asked.
+        principal_id: String,
+        /// What is asked for.
+        scopes: Scopes,
+    },
+    /// An authorization request could not be opened.
+    AuthorizeRejected {
+        /// Why.
+        status: AuthorizeStatus,
+    },
+    /// A policy or the principal refused. A refusal by policy is counted by [`Event::AuthorizeRejected`], one by the principal by
+    /// [`Event::Consent`].
+    AuthRequestDenied {
+        /// The agent that would have acted.
+        agent_id: AgentId,
+        /// Who refused, or would have been asked.
+        principal_id: String,
+        /// Who or what refused.
+        reason: DenialReason,
+        /// What was asked for.
+        scopes: Scopes,
+    },
+    /// Something happened to a consent page.
+    Consent {
+        /// What.
+        outcome: ConsentOutcome,
+        /// For a decision: how long it took since the request was opened.
+        decided_after: Option<Duration>,
+    },
+    /// A token was verified and found good.
+    TokenVerified,
+    /// A token was presented and found bad.
+    TokenVerificationFailed {
+        /// Why.
+        status: VerifyStatus,
+        /// Its id, only when the signature was good.
+        token_id: Option<TokenId>,
+    },
+    /// An access token was revoked on its own.
+    TokenRevoked {
+        /// The token.
+        token_id: TokenId,
+        /// Its grant.
+        grant_id: GrantId,
+        /// The grant's agent.
+        agent_id: AgentId,
+        /// The grant's principal.
+        principal_id: String,
+    },
+    /// A developer logged an entry.
+    AuditEntryLogged,
+    /// A developer signed up.
+    DeveloperSignedUp {
+        /// The developer.
+        developer_id: DeveloperId,
+    },
+    /// A developer's API key was replaced.
+    ApiKeyRotated {
+        /// The developer.
+        developer_id: DeveloperId,
+    },
+    /// An agent was registered, changed or deleted.
+    AgentChanged {
+        /// The agent.
+        agent_id: AgentId,
+        /// What happened to it.
+        change: AgentChange,
+    },
+    /// A limit refused a request.
+    RateLimitHit {
+        /// The client's address.
+        ip: String,
+        /// The route's template.
+        endpoint: &'static str,
+        /// Seconds until a retry may succeed.
+        retry_after: u64,
+    },
+    /// A connection to the database failed.
+    DatabaseConnectionError {
+        /// The cause, for the log.
+        error: String,
+        /// Which pool: `read`, `write` or `postgres`.
+        pool: &'static str,
+    },
+}
+
+/// Tokens that were made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIssue {
+    /// The access token.
+    pub token_id: TokenId,
+    /// Its grant.
+    pub grant_id: GrantId,
+    /// Its agent.
+    pub agent_id: AgentId,
+    /// Its principal.
+    pub principal_id: String,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Who or what refused an authorization request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DenialReason {
+    /// A policy.
+    Policy,
+    /// The principal, on the consent page.
+    Principal,
+    /// The developer, in sandbox mode.
+    Developer,
+}
+
+impl DenialReason {
+    /// The name in log and audit.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Principal => "principal",
+            Self::Developer => "developer",
+        }
+    }
+}
+
+/// What happened to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentChange {
+    /// It was registered.
+    Registered,
+    /// Name, description or scopes changed.
+    Updated,
+    /// It was suspended.
+    Suspended,
+    /// It may act again.
+    Resumed,
+    /// It was deleted.
+    Deleted,
+}
+
+impl AgentChange {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Registered, Self::Updated, Self::Suspended, Self::Resumed, Self::Deleted];
+
+    /// The name in log and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Updated => "updated",
+            Self::Suspended => "suspended",
+            Self::Resumed => "resumed",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// Learns of every event, after its commit. Must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// `latency` is the time since the call began.
+    fn observe(&self, event: &Event, latency: Duration);
+}
+
+/// Observes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn observe(&self, _event: &Event, _latency: Duration) {}
+}

@@ -1,0 +1,83 @@
+//! Event → webhook type and `data` (contract: event streams).
+
+use serde_json::{Value, json};
+
+use super::{Event, TokenIssue};
+use crate::clock::Timestamp;
+use crate::id::EventId;
+
+impl Event {
+    /// The type under which developers may subscribe to it, and its `data`; `None` for what is not told to developers.
+    pub fn webhook(&self) -> Option<(&'static str, Value)> {
+        match self {
+            Self::GrantCreated { grant_id, agent_id, principal_id, scopes, expires_at, delegation_depth, parent_grant_id } => {
+                let mut data = json!({
+                    "grantId": grant_id, "agentId": agent_id, "principalId": principal_id,
+                    "scopes": scopes.as_slice(), "expiresAt": expires_at,
+                });
+                if let (Some(parent), Some(members)) = (parent_grant_id, data.as_object_mut()) {
+                    members.insert("delegationDepth".into(), json!(delegation_depth));
+                    members.insert("parentGrantId".into(), json!(parent));
+                }
+                Some(("grant.created", data))
+            }
+            Self::GrantRevoked { grant_id, revoked_by, cascade_count, .. } => Some((
+                "grant.revoked",
+                json!({
+                    "grantId": grant_id, "cascade": *cascade_count > 0,
+                    "revokedBy": revoked_by.as_str(), "cascadeCount": cascade_count,
+                }),
+            )),
+            Self::TokenExchanged(issue) | Self::TokenRefreshed(issue) | Self::TokenDelegated(issue) => {
+                Some(("token.issued", issue.data()))
+            }
+            Self::CodeReuseDetected { grant_id, agent_id, principal_id, is_revoked } => Some((
+                "token.reuse_detected",
+                json!({"grantId": grant_id, "agentId": agent_id, "principalId": principal_id, "kind": "code", "revoked": is_revoked}),
+            )),
+            Self::RefreshReuseDetected { grant_id, agent_id, principal_id, is_revoked } => Some((
+                "token.reuse_detected",
+                json!({
+                    "grantId": grant_id, "agentId": agent_id, "principalId": principal_id,
+                    "kind": "refresh_token", "revoked": is_revoked,
+                }),
+            )),
+            Self::AuthRequestDenied { agent_id, principal_id, reason, scopes } => Some((
+                "grant.denied",
+                json!({"agentId": agent_id, "principalId": principal_id, "scopes": scopes.as_slice(), "reason": reason.as_str()}),
+            )),
+            Self::TokenRevoked { token_id, grant_id, agent_id, principal_id } => Some((
+                "token.revoked",
+                json!({"tokenId": token_id, "grantId": grant_id, "agentId": agent_id, "principalId": principal_id}),
+            )),
+            Self::RefreshReplayed { .. }
+            | Self::TokenExchangeRejected { .. }
+            | Self::TokenRefreshRejected { .. }
+            | Self::AuthRequestOpened { .. }
+            | Self::AuthorizeRejected { .. }
+            | Self::Consent { .. }
+            | Self::TokenVerified
+            | Self::TokenVerificationFailed { .. }
+            | Self::AuditEntryLogged
+            | Self::DeveloperSignedUp { .. }
+            | Self::ApiKeyRotated { .. }
+            | Self::AgentChanged { .. }
+            | Self::RateLimitHit { .. }
+            | Self::DatabaseConnectionError { .. } => None,
+        }
+    }
+}
+
+impl TokenIssue {
+    fn data(&self) -> Value {
+        json!({
+            "tokenId": self.token_id, "grantId": self.grant_id, "agentId": self.agent_id,
+            "principalId": self.principal_id, "scopes": self.scopes.as_slice(), "expiresAt": self.expires_at,
+        })
+    }
+}
+
+/// The envelope that is stored, signed and sent, byte for byte.
+pub fn envelope(id: &EventId, kind: &str, created_at: Timestamp, data: &Value) -> String {
+    json!({"id": id, "type": kind, "createdAt": created_at, "data": data}).to_string()
+}

@@ -1,0 +1,168 @@
+//! Handing on narrower authority to another agent (RFC 8693 in spirit: the child's token names its delegators).
+
+use crate::agent::AgentStatus;
+use crate::clock::{Lifetime, Timestamp};
+use crate::context::Context;
+use crate::developer::Developer;
+use crate::error::StoreError;
+use crate::event::Event;
+use crate::grant::{Grant, GrantState};
+use crate::grantex::Grantex;
+use crate::id::{AgentId, new_id};
+use crate::plan::PlanLimit;
+use crate::scope::Scopes;
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::token::signer::SignError;
+use crate::token::{InvalidReason, IssuedToken, VerifiedToken};
+
+/// The wish to delegate.
+#[derive(Debug, Clone)]
+pub struct Delegate {
+    /// The token of the grant that is handed on.
+    pub parent_token: Secret<String>,
+    /// The agent that receives; `None` when what was sent cannot be an agent's id.
+    pub sub_agent_id: Option<AgentId>,
+    /// What is handed on.
+    pub scopes: Scopes,
+    /// For how long at most; the parent token's end is a bound too.
+    pub expires_in: Lifetime,
+}
+
+/// What a delegation hands out.
+pub type Delegated = IssuedToken;
+
+/// Why nothing was delegated.
+#[derive(Debug, thiserror::Error)]
+pub enum DelegateError {
+    /// The parent token is not good.
+    #[error("parentGrantToken is not a valid token")]
+    ParentInvalid(InvalidReason),
+    /// It belongs to another developer.
+    #[error("parentGrantToken belongs to another developer")]
+    ForeignParent,
+    /// The grant was handed on too often.
+    #[error("a grant may be delegated {limit} times at most")]
+    DepthExceeded {
+        /// The limit.
+        limit: u32,
+    },
+    /// The parent token does not hold this scope.
+    #[error("the parent token does not hold the scope {scope}")]
+    ScopeNotInParent {
+        /// The scope.
+        scope: String,
+    },
+    /// The sub-agent did not register this scope.
+    #[error("the sub-agent is not registered for the scope {scope}")]
+    ScopeNotRegistered {
+        /// The scope.
+        scope: String,
+    },
+    /// There is no such active agent.
+    #[error("there is no such active sub-agent")]
+    SubAgentNotFound,
+    /// The parent grant ended meanwhile.
+    #[error("the parent grant is no longer active")]
+    ParentInactive,
+    /// It would live too long.
+    #[error("expiresIn exceeds the maximum of {limit}")]
+    TooLong {
+        /// The limit.
+        limit: Lifetime,
+    },
+    /// The plan allows no further grant.
+    #[error(transparent)]
+    PlanLimit(#[from] PlanLimit),
+    /// The token could not be signed.
+    #[error("signing the token failed")]
+    Signing(#[from] SignError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<S: Store> Grantex<S> {
+    /// Makes a child grant for a sub-agent, with scopes of the parent, its audience, and an end no later than the parent's.
+    ///
+    /// Serialized with revocation on the parent grant: either the child is made before and falls with its parent, or it is not
+    /// made at all.
+    pub async fn delegate(&self, ctx: &Context, developer: &Developer, command: Delegate) -> Result<Delegated, DelegateError> {
+        let parent = match self.verify_token(ctx, developer, command.parent_token.expose(), None).await? {
+            Ok(parent) => parent,
+            Err(InvalidReason::Foreign) => return Err(DelegateError::ForeignParent),
+            Err(reason) => return Err(DelegateError::ParentInvalid(reason)),
+        };
+        let limit = self.parts.settings.max_delegation_depth;
+        if parent.record.grant.delegation_depth >= limit {
+            return Err(DelegateError::DepthExceeded { limit });
+        }
+        if let Some(scope) = command.scopes.first_outside(&parent.claims.scopes) {
+            return Err(DelegateError::ScopeNotInParent { scope: scope.to_owned() });
+        }
+        let sub_agent_id = self.sub_agent(developer, &command).await?;
+        let limit = self.parts.settings.max_grant_lifetime;
+        if command.expires_in > limit {
+            return Err(DelegateError::TooLong { limit });
+        }
+        let now = self.now();
+        let child = child_of(&parent, sub_agent_id, command.scopes, command.expires_in, now, new_id(&*self.parts.random, now));
+        let minted = self.mint(&child, now)?;
+        let parent_id = parent.record.grant.id;
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                if !unit.tx.touch_active_grant(&parent_id, unit.now).await? {
+                    return Err(DelegateError::ParentInactive);
+                }
+                let head = unit.lock_head().await?;
+                let active = u64::try_from(head.active_grants).unwrap_or(0);
+                PlanLimit::check(head.plan.max_active_grants(), active, "active grants")?;
+                unit.record(child.created_event());
+                unit.record(Event::TokenDelegated(minted.event()));
+                unit.insert_grant(child);
+                unit.insert_token(minted.row);
+                Ok(minted.issued)
+            })
+        })
+        .await
+    }
+
+    async fn sub_agent(&self, developer: &Developer, command: &Delegate) -> Result<AgentId, DelegateError> {
+        let id = command.sub_agent_id.clone().ok_or(DelegateError::SubAgentNotFound)?;
+        let agent = self.agent(developer, id).await?.ok_or(DelegateError::SubAgentNotFound)?;
+        if agent.status != AgentStatus::Active {
+            return Err(DelegateError::SubAgentNotFound);
+        }
+        match agent.first_forbidden(&command.scopes) {
+            Some(scope) => Err(DelegateError::ScopeNotRegistered { scope: scope.to_owned() }),
+            None => Ok(agent.id),
+        }
+    }
+}
+
+fn child_of(
+    parent: &VerifiedToken,
+    agent_id: AgentId,
+    scopes: Scopes,
+    expires_in: Lifetime,
+    now: Timestamp,
+    id: crate::id::GrantId,
+) -> Grant {
+    let above = &parent.record.grant;
+    let mut delegators = vec![above.agent_id.clone()];
+    delegators.extend(above.delegators.iter().cloned());
+    Grant {
+        id,
+        developer_id: above.developer_id.clone(),
+        agent_id,
+        principal_id: above.principal_id.clone(),
+        scopes,
+        audience: above.audience.clone(),
+        state: GrantState::Active,
+        issued_at: now,
+        expires_at: parent.claims.expires_at.min(now.plus(expires_in)).floor_to_second(),
+        parent_grant_id: Some(above.id.clone()),
+        delegation_depth: above.delegation_depth + 1,
+        delegators,
+    }
+}

@@ -1,0 +1,116 @@
+//! Revocation: one cascading function behind every way to revoke.
+
+use crate::context::Context;
+use crate::developer::Developer;
+use crate::error::StoreError;
+use crate::event::Event;
+use crate::grant::Grant;
+use crate::grantex::{Grantex, Unit};
+use crate::id::GrantId;
+use crate::store::Store;
+
+/// On whose behalf a grant was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokedBy {
+    /// The developer, by API key.
+    Developer,
+    /// The principal, on the permissions page.
+    Principal,
+    /// The deletion of its agent.
+    AgentDeleted,
+    /// The second use of its authorization code.
+    CodeReuse,
+    /// The second use of a refresh token.
+    RefreshReuse,
+    /// The revocation of its refresh token (RFC 7009).
+    RefreshTokenRevoked,
+}
+
+impl RevokedBy {
+    /// Every value.
+    pub const ALL: [Self; 6] =
+        [Self::Developer, Self::Principal, Self::AgentDeleted, Self::CodeReuse, Self::RefreshReuse, Self::RefreshTokenRevoked];
+
+    /// The name in log, audit and events, and the stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Developer => "developer",
+            Self::Principal => "principal",
+            Self::AgentDeleted => "agent_deleted",
+            Self::CodeReuse => "code_reuse",
+            Self::RefreshReuse => "refresh_reuse",
+            Self::RefreshTokenRevoked => "refresh_token_revoked",
+        }
+    }
+}
+
+/// Why a grant was not revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeGrantError {
+    /// There is no such grant, or neither it nor anything below it is active.
+    #[error("the grant is unknown or already revoked")]
+    NotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<S: Store> Grantex<S> {
+    /// Revokes a grant with everything that was delegated from it.
+    ///
+    /// Atomic, and visible to the very next verification on every replica. A grant that is revoked already is walked again, so
+    /// that nothing active can survive below it; when nothing was, the answer is [`RevokeGrantError::NotFound`].
+    pub async fn revoke_grant(&self, ctx: &Context, developer: &Developer, id: GrantId) -> Result<(), RevokeGrantError> {
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                let developer = unit.developer()?.clone();
+                let grant = unit.tx.grant(&developer, &id).await?.ok_or(RevokeGrantError::NotFound)?;
+                unit.revoke_with_descendants(&grant, RevokedBy::Developer).await?.then_some(()).ok_or(RevokeGrantError::NotFound)
+            })
+        })
+        .await
+    }
+
+    /// Revokes one of a principal's own grants, with everything below it.
+    pub async fn revoke_own_grant(
+        &self,
+        ctx: &Context,
+        session: &crate::principal::Session,
+        id: GrantId,
+    ) -> Result<(), RevokeGrantError> {
+        let principal = session.principal_id.clone();
+        self.transact(ctx, Some(&session.developer_id), move |unit| {
+            Box::pin(async move {
+                let developer = unit.developer()?.clone();
+                let grant = unit.tx.grant(&developer, &id).await?.ok_or(RevokeGrantError::NotFound)?;
+                if grant.principal_id != principal {
+                    return Err(RevokeGrantError::NotFound);
+                }
+                unit.revoke_with_descendants(&grant, RevokedBy::Principal).await?.then_some(()).ok_or(RevokeGrantError::NotFound)
+            })
+        })
+        .await
+    }
+}
+
+impl Unit<'_> {
+    /// Revokes a tree and records it; `false` when nothing in it was active.
+    pub(crate) async fn revoke_with_descendants(&mut self, grant: &Grant, by: RevokedBy) -> Result<bool, StoreError> {
+        let revoked = self.tx.revoke_tree(&grant.developer_id, &grant.id, by, self.now).await?;
+        if revoked.grants.is_empty() {
+            return Ok(false);
+        }
+        let root_was_active = revoked.grants.contains(&grant.id);
+        let count = u64::try_from(revoked.grants.len()).unwrap_or(u64::MAX);
+        self.active_grants_delta -= revoked.counted;
+        self.record(Event::GrantRevoked {
+            grant_id: grant.id.clone(),
+            agent_id: grant.agent_id.clone(),
+            principal_id: grant.principal_id.clone(),
+            revoked_by: by,
+            cascade_count: count - u64::from(root_was_active),
+            root_was_active,
+        });
+        Ok(true)
+    }
+}

@@ -1,0 +1,218 @@
+//! The service: what it is given, how its units of work run, and what is told after a commit.
+
+mod unit;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use slog::Logger;
+
+pub use unit::Unit;
+
+use crate::clock::{Clock, Lifetime, Timestamp};
+use crate::context::Context;
+use crate::error::StoreError;
+use crate::event::{Event, Observer, Unobserved};
+use crate::id::{DeveloperId, Random};
+use crate::plan::Plan;
+use crate::policy::{AskEveryone, PolicyGate};
+use crate::store::{BoxFuture, Store, UnitOptions};
+use crate::token::signer::{KeyRing, Sealer};
+
+/// The service over a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Grantex<S: Store> {
+    pub(crate) store: S,
+    pub(crate) parts: Arc<Parts>,
+}
+
+/// Everything that flows share.
+pub(crate) struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub keys: ArcSwap<KeyRing>,
+    pub sealer: Arc<dyn Sealer>,
+    pub observer: Arc<dyn Observer>,
+    pub policies: Arc<dyn PolicyGate>,
+    pub settings: Settings,
+}
+
+/// Numbers and names that flows go by.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The `iss` of every token: the base URL, without a trailing slash.
+    pub issuer: String,
+    /// What links to this server begin with, without a trailing slash.
+    pub public_base_url: String,
+    /// How long a request can be decided.
+    pub auth_request_ttl: Lifetime,
+    /// How long a code works, from the approval.
+    pub auth_code_ttl: Lifetime,
+    /// The longest life of a grant.
+    pub max_grant_lifetime: Lifetime,
+    /// The longest life of a refresh token.
+    pub refresh_token_ttl: Lifetime,
+    /// How often a grant may be handed on, 1 to 10.
+    pub max_delegation_depth: u32,
+    /// How long a second use of a code may be an impatient retry.
+    pub code_reuse_grace: Lifetime,
+    /// How long a second use of a refresh token may be an impatient retry.
+    pub refresh_grace: Lifetime,
+    /// How long the answer to a refresh is kept for its idempotency key.
+    pub replay_window: Lifetime,
+    /// The plan of new accounts.
+    pub default_plan: Plan,
+}
+
+impl Settings {
+    /// The defaults of a server at this base URL.
+    pub fn new(base_url: &str) -> Self {
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        Self {
+            issuer: base_url.clone(),
+            public_base_url: base_url,
+            auth_request_ttl: Lifetime::minutes(15),
+            auth_code_ttl: Lifetime::minutes(10),
+            max_grant_lifetime: Lifetime::days(365),
+            refresh_token_ttl: Lifetime::days(30),
+            max_delegation_depth: 3,
+            code_reuse_grace: Lifetime::seconds(10),
+            refresh_grace: Lifetime::seconds(60),
+            replay_window: Lifetime::seconds(300),
+            default_plan: Plan::Enterprise,
+        }
+    }
+}
+
+/// Gathers what a [`Grantex`] needs.
+pub struct Builder<S: Store> {
+    store: S,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    keys: KeyRing,
+    sealer: Arc<dyn Sealer>,
+    observer: Arc<dyn Observer>,
+    policies: Arc<dyn PolicyGate>,
+}
+
+impl<S: Store> Builder<S> {
+    /// Replaces the clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Tells every event to `observer`.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Lets `policies` decide authorization requests before people are asked.
+    #[must_use]
+    pub fn policies(mut self, policies: impl PolicyGate) -> Self {
+        self.policies = Arc::new(policies);
+        self
+    }
+
+    /// The service.
+    pub fn build(self) -> Grantex<S> {
+        Grantex {
+            store: self.store,
+            parts: Arc::new(Parts {
+                clock: self.clock,
+                random: self.random,
+                keys: ArcSwap::from_pointee(self.keys),
+                sealer: self.sealer,
+                observer: self.observer,
+                policies: self.policies,
+                settings: self.settings,
+            }),
+        }
+    }
+}
+
+impl<S: Store> Grantex<S> {
+    /// Begins to build a service: its store, settings, keys, the sealer for what is kept encrypted, and randomness.
+    pub fn builder(store: S, settings: Settings, keys: KeyRing, sealer: impl Sealer, random: impl Random) -> Builder<S> {
+        Builder {
+            store,
+            settings,
+            clock: Arc::new(crate::clock::SystemClock::new()),
+            random: Arc::new(random),
+            keys,
+            sealer: Arc::new(sealer),
+            observer: Arc::new(Unobserved),
+            policies: Arc::new(AskEveryone),
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
+    /// The wall-clock time that flows go by.
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// The keys in force.
+    pub fn keys(&self) -> Arc<KeyRing> {
+        self.parts.keys.load_full()
+    }
+
+    /// Replaces the keys in force, for example after a rotation.
+    pub fn set_keys(&self, keys: KeyRing) {
+        self.parts.keys.store(Arc::new(keys));
+    }
+
+    /// A context for a call that begins now.
+    pub fn context(&self, logger: Logger, request_id: String) -> Context {
+        Context::new(logger, request_id, self.parts.clock.monotonic())
+    }
+
+    /// Logs an event and tells it to the observer: for what happened outside a unit of work.
+    pub fn emit(&self, ctx: &Context, event: &Event) {
+        let latency = self.parts.clock.monotonic().saturating_sub(ctx.started());
+        event.log(ctx.logger(), latency);
+        self.parts.observer.observe(event, latency);
+    }
+
+    /// Runs a unit of work: `work`, then audit entries, events and the developer's counters, then the commit; then every
+    /// recorded event is emitted. On `Err` nothing is committed and nothing is emitted.
+    pub(crate) async fn transact<T, E, F>(&self, ctx: &Context, developer: Option<&DeveloperId>, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'u, 't> FnOnce(&'u mut Unit<'t>) -> BoxFuture<'u, Result<T, E>> + Send + 'static,
+    {
+        let options = UnitOptions { developer: developer.cloned(), admission: ctx.admission().clone() };
+        let developer = developer.cloned();
+        let parts = Arc::clone(&self.parts);
+        let (value, events) = self
+            .store
+            .transact(options, move |tx| {
+                Box::pin(async move {
+                    let now = parts.clock.now();
+                    let mut unit = Unit::new(tx, developer, now, Arc::clone(&parts.random));
+                    let value = work(&mut unit).await?;
+                    let events = unit.finish().await?;
+                    Ok::<_, E>((value, events))
+                })
+            })
+            .await?;
+        for event in &events {
+            self.emit(ctx, event);
+        }
+        Ok(value)
+    }
+}

@@ -1,0 +1,133 @@
+//! One unit of work: its transaction, and what it will insert and tell.
+
+use std::sync::Arc;
+
+use crate::audit::chain;
+use crate::audit::{AuditEntry, AuditRecord, Chain};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::event::{Event, webhook};
+use crate::grant::Grant;
+use crate::id::{DeveloperId, EventId, Random, new_id, new_ulid};
+use crate::store::{DeveloperHead, EventRow, Ledger, Writes};
+use crate::token::Token;
+
+/// A unit of work. Inserts and recorded events are gathered and written last, together with the developer's head, so that
+/// the row on which a developer's units serialize is held as briefly as possible.
+pub struct Unit<'t> {
+    /// The transaction.
+    pub tx: &'t mut dyn Writes,
+    /// The time at which the unit began: one time for all that it writes.
+    pub now: Timestamp,
+    pub(crate) active_grants_delta: i64,
+    random: Arc<dyn Random>,
+    developer: Option<DeveloperId>,
+    head: Option<DeveloperHead>,
+    grants: Vec<Grant>,
+    tokens: Vec<Token>,
+    logged: Vec<AuditEntry>,
+    events: Vec<Event>,
+}
+
+impl<'t> Unit<'t> {
+    pub(crate) fn new(tx: &'t mut dyn Writes, developer: Option<DeveloperId>, now: Timestamp, random: Arc<dyn Random>) -> Self {
+        Self {
+            tx,
+            now,
+            active_grants_delta: 0,
+            random,
+            developer,
+            head: None,
+            grants: Vec::new(),
+            tokens: Vec::new(),
+            logged: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// The developer for whom the unit runs.
+    pub(crate) fn developer(&self) -> Result<&DeveloperId, StoreError> {
+        self.developer.as_ref().ok_or_else(|| StoreError::unavailable("the unit of work has no developer"))
+    }
+
+    /// The developer's head, locked until the unit ends. Lock requests, tokens and grants before.
+    pub(crate) async fn lock_head(&mut self) -> Result<&DeveloperHead, StoreError> {
+        self.ensure_head().await.map(|head| &*head)
+    }
+
+    async fn ensure_head(&mut self) -> Result<&mut DeveloperHead, StoreError> {
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => {
+                let developer = self.developer()?.clone();
+                self.tx
+                    .lock_head(&developer)
+                    .await?
+                    .ok_or_else(|| StoreError::Corrupt { table: "developers", column: "id", id: developer.to_string() })?
+            }
+        };
+        Ok(self.head.insert(head))
+    }
+
+    /// Inserts a grant with the ledger.
+    pub(crate) fn insert_grant(&mut self, grant: Grant) {
+        self.active_grants_delta += 1;
+        self.grants.push(grant);
+    }
+
+    /// Inserts a token with the ledger.
+    pub(crate) fn insert_token(&mut self, token: Token) {
+        self.tokens.push(token);
+    }
+
+    /// Records what happened: audit entry and event row with the ledger, log line and metric after the commit.
+    pub(crate) fn record(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Appends an entry to one of the developer's chains; it is inserted with the ledger.
+    pub(crate) async fn append_audit(&mut self, chain_kind: Chain, record: AuditRecord) -> Result<AuditEntry, StoreError> {
+        let developer = self.developer()?.clone();
+        let (now, random) = (self.now, Arc::clone(&self.random));
+        let head = self.ensure_head().await?.chain_mut(chain_kind);
+        let entry = chain::append(head, developer, chain_kind, record, now, |at| new_ulid(&*random, at));
+        self.logged.push(entry.clone());
+        Ok(entry)
+    }
+
+    /// Writes the ledger, if there is anything to write, and hands out the recorded events.
+    pub(crate) async fn finish(mut self) -> Result<Vec<Event>, StoreError> {
+        let events = std::mem::take(&mut self.events);
+        let mut rows = Vec::new();
+        for event in &events {
+            if let Some(record) = event.audit() {
+                self.append_audit(Chain::Server, record).await?;
+            }
+            if let Some((kind, data)) = event.webhook() {
+                let developer_id = self.developer()?.clone();
+                let (now, id) = (self.now, new_id::<EventId>(&*self.random, self.now));
+                let head = self.ensure_head().await?;
+                head.event_seq += 1;
+                let payload = webhook::envelope(&id, kind, now, &data);
+                rows.push(EventRow { developer_id, seq: head.event_seq, id, kind, payload, created_at: now });
+            }
+        }
+        let delta = self.active_grants_delta;
+        let is_needed =
+            delta != 0 || !rows.is_empty() || !self.logged.is_empty() || !self.grants.is_empty() || !self.tokens.is_empty();
+        if is_needed {
+            let mut head = self.ensure_head().await?.clone();
+            head.active_grants += delta;
+            let ledger = Ledger {
+                developer_id: self.developer()?.clone(),
+                head,
+                grants: self.grants,
+                tokens: self.tokens,
+                audit: self.logged,
+                events: rows,
+            };
+            self.tx.write_ledger(&ledger).await?;
+        }
+        Ok(events)
+    }
+}

@@ -1,0 +1,260 @@
+//! Signing keys: made, imported, published, retired and removed.
+//!
+//! A new key is published as soon as it is stored and signs only after the activation delay, so that verifiers with a cached
+//! key set know it by then. A superseded key stays published until the last token it signed has expired.
+#![cfg(feature = "aws-lc")]
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, Lifetime, Timestamp};
+use crate::context::Admission;
+use crate::error::StoreError;
+use crate::secret::Secret;
+use crate::store::{KeyState, Store, StoredKey, UnitOptions};
+use crate::token::crypto::{KeyError, KeyPair};
+use crate::token::signer::{Algorithm, KeyRing, SignError, Sealer, Signer, Verifier};
+
+/// How keys are chosen and rotated.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySettings {
+    /// What signs grant tokens. With ES256 an RSA key is kept beside it, for session tokens.
+    pub algorithm: Algorithm,
+    /// How long a new key is published before it signs.
+    pub activation_delay: Lifetime,
+}
+
+/// Why keys could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyManagerError {
+    /// A key could not be made or read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A key could not be sealed.
+    #[error("sealing the signing key failed")]
+    Seal(#[from] SignError),
+    /// A stored key does not open: the master key is another one, or the row was changed.
+    #[error("the signing key {kid} cannot be opened with this master key")]
+    WrongMasterKey {
+        /// The key.
+        kid: String,
+    },
+    /// There is no active key of an algorithm that is needed.
+    #[error("there is no active {algorithm} signing key")]
+    NoActiveKey {
+        /// The algorithm.
+        algorithm: &'static str,
+    },
+    /// The key is unknown or not active.
+    #[error("there is no active signing key {kid}")]
+    UnknownKey {
+        /// The key.
+        kid: String,
+    },
+    /// The last key that can sign cannot be retired.
+    #[error("{kid} is the only key that can sign now; rotate first and wait for the new key to be active")]
+    LastKey {
+        /// The key.
+        kid: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes, loads and retires the signing keys of a store.
+#[derive(Clone)]
+pub struct KeyManager<S: Store> {
+    store: S,
+    sealer: Arc<dyn Sealer>,
+    clock: Arc<dyn Clock>,
+    settings: KeySettings,
+}
+
+impl<S: Store> KeyManager<S> {
+    /// A manager over a store.
+    pub fn new(store: S, sealer: Arc<dyn Sealer>, clock: Arc<dyn Clock>, settings: KeySettings) -> Self {
+        Self { store, sealer, clock, settings }
+    }
+
+    /// Makes the first keys where there are none. Of several servers that start at once, one wins and the others use its keys.
+    pub async fn ensure(&self) -> Result<(), KeyManagerError> {
+        let active = self.in_state(KeyState::Active).await?;
+        for algorithm in self.needed() {
+            if !active.iter().any(|key| key.algorithm == algorithm.as_str()) {
+                let (pair, der) = KeyPair::generate(algorithm)?;
+                let now = self.clock.now();
+                self.insert(&pair, &der, now, true).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys in force now: of the active keys of the algorithm, the newest whose activation has come signs.
+    pub async fn ring(&self) -> Result<KeyRing, KeyManagerError> {
+        let stored = self.list().await?;
+        let mut pairs = Vec::with_capacity(stored.len());
+        for key in &stored {
+            pairs.push(Arc::new(self.open(key)?));
+        }
+        let signer = |algorithm: Algorithm| -> Result<Arc<dyn Signer>, KeyManagerError> {
+            let kid = signing_key(&stored, algorithm, self.clock.now())
+                .ok_or(KeyManagerError::NoActiveKey { algorithm: algorithm.as_str() })?;
+            let pair = pairs.iter().find(|pair| Signer::key_id(&***pair) == kid).cloned();
+            let pair = pair.ok_or(KeyManagerError::NoActiveKey { algorithm: algorithm.as_str() })?;
+            Ok(pair)
+        };
+        let (tokens, sessions) = (signer(self.settings.algorithm)?, signer(Algorithm::Rs256)?);
+        let verifiers = pairs.iter().map(|pair| Arc::clone(pair) as Arc<dyn Verifier>).collect();
+        Ok(KeyRing::new(tokens, sessions, verifiers))
+    }
+
+    /// Every stored key, oldest first.
+    pub async fn list(&self) -> Result<Vec<StoredKey>, StoreError> {
+        self.store.read(|tx| Box::pin(async move { tx.signing_keys().await })).await
+    }
+
+    /// The `kid` that signs grant tokens at this moment.
+    pub async fn signing_kid(&self) -> Result<Option<String>, StoreError> {
+        Ok(signing_key(&self.list().await?, self.settings.algorithm, self.clock.now()))
+    }
+
+    /// Makes a new key; it signs after the activation delay.
+    pub async fn rotate(&self) -> Result<StoredKey, KeyManagerError> {
+        let (pair, der) = KeyPair::generate(self.settings.algorithm)?;
+        let activates_at = self.clock.now().plus(self.settings.activation_delay);
+        let (key, _) = self.insert(&pair, &der, activates_at, false).await?;
+        Ok(key)
+    }
+
+    /// Imports an RSA or P-256 key (PKCS#8 PEM). Idempotent: a key that is there already is left as it is.
+    ///
+    /// The first key of its algorithm signs at once; a later one after the activation delay. Returns whether it is new.
+    pub async fn import(&self, pem: &Secret<String>) -> Result<(String, bool), KeyManagerError> {
+        let der = KeyPair::pem_to_pkcs8(pem.expose())?;
+        let pair = match KeyPair::from_pkcs8(Algorithm::Rs256, &der) {
+            Err(KeyError::Malformed) => KeyPair::from_pkcs8(Algorithm::Es256, &der)?,
+            other => other?,
+        };
+        let active = self.in_state(KeyState::Active).await?;
+        let is_first = !active.iter().any(|key| key.algorithm == Signer::algorithm(&pair).as_str());
+        let now = self.clock.now();
+        let activates_at = if is_first { now } else { now.plus(self.settings.activation_delay) };
+        let (key, is_new) = self.insert(&pair, &der, activates_at, false).await?;
+        Ok((key.kid, is_new))
+    }
+
+    /// Retires a key: it signs no more, and stays published until the last token it signed has expired.
+    pub async fn retire(&self, kid: &str) -> Result<(), KeyManagerError> {
+        let now = self.clock.now();
+        let keys = self.list().await?;
+        let key = keys.iter().find(|key| key.kid == kid && key.state == KeyState::Active);
+        let key = key.ok_or_else(|| KeyManagerError::UnknownKey { kid: kid.to_owned() })?;
+        let can_sign = |other: &&StoredKey| {
+            other.state == KeyState::Active && other.algorithm == key.algorithm && other.kid != kid && other.activates_at <= now
+        };
+        if !keys.iter().any(|other| can_sign(&other)) {
+            return Err(KeyManagerError::LastKey { kid: kid.to_owned() });
+        }
+        self.set_retired(kid, now).await?;
+        Ok(())
+    }
+
+    /// Retires keys that a newer active one has superseded, and removes retired keys without a live token. Returns the kids of
+    /// removed keys.
+    pub async fn prune(&self) -> Result<Vec<String>, KeyManagerError> {
+        let now = self.clock.now();
+        let keys = self.list().await?;
+        for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+            let Some(signing) = signing_key(&keys, algorithm, now) else { continue };
+            let signs_since = keys.iter().find(|key| key.kid == signing).map(|key| key.activates_at);
+            for key in keys.iter().filter(|key| key.state == KeyState::Active && key.algorithm == algorithm.as_str()) {
+                // Replicas re-read their keys within seconds; until then they may still sign with the old one.
+                let is_superseded = key.kid != signing && signs_since.is_some_and(|since| key.activates_at <= since);
+                if is_superseded && signs_since.is_some_and(|since| since.plus(Lifetime::minutes(1)) < now) {
+                    self.set_retired(&key.kid, now).await?;
+                }
+            }
+        }
+        let mut removed = Vec::new();
+        for key in self.in_state(KeyState::Retired).await? {
+            // A token may have been signed right before the retirement and be stored right after it.
+            let is_settled = key.retired_at.is_some_and(|at| at.plus(Lifetime::minutes(5)) < now);
+            if is_settled && self.remove_if_unused(&key.kid, now).await? {
+                removed.push(key.kid);
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn remove_if_unused(&self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let id = kid.to_owned();
+        let is_live = self.store.read(move |tx| Box::pin(async move { tx.has_live_token(&id, now).await })).await?;
+        if is_live {
+            return Ok(false);
+        }
+        let id = kid.to_owned();
+        self.store.transact(job(), move |tx| Box::pin(async move { tx.remove_signing_key(&id).await })).await
+    }
+
+    async fn set_retired(&self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let id = kid.to_owned();
+        self.store.transact(job(), move |tx| Box::pin(async move { tx.retire_signing_key(&id, now).await })).await
+    }
+
+    async fn in_state(&self, state: KeyState) -> Result<Vec<StoredKey>, StoreError> {
+        self.store.read(move |tx| Box::pin(async move { tx.signing_keys_in(state).await })).await
+    }
+
+    async fn insert(
+        &self,
+        pair: &KeyPair,
+        der: &Secret<Vec<u8>>,
+        activates_at: Timestamp,
+        is_first: bool,
+    ) -> Result<(StoredKey, bool), KeyManagerError> {
+        let kid = Signer::key_id(pair).to_owned();
+        let key = StoredKey {
+            algorithm: Signer::algorithm(pair).as_str().to_owned(),
+            sealed_private_key: self.sealer.seal(&seal_context(&kid), der.expose())?,
+            public_jwk: pair.jwk().to_string(),
+            state: KeyState::Active,
+            created_at: self.clock.now(),
+            activates_at,
+            retired_at: None,
+            kid,
+        };
+        let row = key.clone();
+        let is_new = self.store.transact(job(), move |tx| Box::pin(async move { tx.insert_signing_key(&row, is_first).await })).await?;
+        Ok((key, is_new))
+    }
+
+    fn open(&self, key: &StoredKey) -> Result<KeyPair, KeyManagerError> {
+        let wrong = || KeyManagerError::WrongMasterKey { kid: key.kid.clone() };
+        let der = Secret::new(self.sealer.open(&seal_context(&key.kid), &key.sealed_private_key).ok_or_else(wrong)?);
+        let algorithm = Algorithm::parse(&key.algorithm).ok_or_else(wrong)?;
+        Ok(KeyPair::from_pkcs8(algorithm, &der)?)
+    }
+
+    /// Session tokens are always RS256, and a key set without an RSA key would break older clients.
+    fn needed(&self) -> Vec<Algorithm> {
+        match self.settings.algorithm {
+            Algorithm::Rs256 => vec![Algorithm::Rs256],
+            Algorithm::Es256 => vec![Algorithm::Rs256, Algorithm::Es256],
+        }
+    }
+}
+
+fn job() -> UnitOptions {
+    UnitOptions { developer: None, admission: Admission::default() }
+}
+
+fn seal_context(kid: &str) -> String {
+    format!("signing-key:{kid}")
+}
+
+/// The newest active key whose time has come; before any has, the oldest.
+fn signing_key(keys: &[StoredKey], algorithm: Algorithm, now: Timestamp) -> Option<String> {
+    let active = || keys.iter().filter(|key| key.state == KeyState::Active && key.algorithm == algorithm.as_str());
+    let in_time = active().filter(|key| key.activates_at <= now).max_by_key(|key| (key.activates_at, key.kid.clone()));
+    in_time.or_else(|| active().min_by_key(|key| (key.activates_at, key.kid.clone()))).map(|key| key.kid.clone())
+}

@@ -1,0 +1,219 @@
+//! The port to storage: what flows may read, what they may write, and how one unit of work commits.
+//!
+//! A store implements one small trait per aggregate ([`DeveloperReads`], [`GrantWrites`], …) on its connection, and [`Store`]
+//! itself. [`Reads`] and [`Writes`] gather them and come for free. Prove an implementation with
+//! [`crate::testing::conformance`].
+
+mod reads;
+mod writes;
+
+pub use reads::{
+    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads, PrincipalGrant, Reads, TokenReads,
+};
+pub use writes::{
+    AgentWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, RevokedTree, TokenWrites,
+    Writes,
+};
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::audit::{AuditEntry, Chain};
+use crate::clock::Timestamp;
+use crate::context::Admission;
+use crate::error::StoreError;
+use crate::grant::Grant;
+use crate::id::{AuditId, DeveloperId, EventId};
+use crate::plan::Plan;
+use crate::token::Token;
+
+/// A boxed future, as the units of work return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How a unit of work is to be run.
+#[derive(Debug, Clone)]
+pub struct UnitOptions {
+    /// The developer whose chain the unit appends to, if any. A store may combine waiting units of one developer into one
+    /// transaction, each behind a savepoint.
+    pub developer: Option<DeveloperId>,
+    /// Asked right before the unit's first statement.
+    pub admission: Admission,
+}
+
+/// Storage.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// Runs `work` with read access. Each statement sees what was committed before it; there is no snapshot over several.
+    fn read<T, E, F>(&self, work: F) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'a> FnOnce(&'a mut dyn Reads) -> BoxFuture<'a, Result<T, E>> + Send + 'static;
+
+    /// Runs `work` as one atomic unit: committed when it returns `Ok`, rolled back when it returns `Err`.
+    ///
+    /// When the returned future resolves with `Ok`, the unit is durable and visible to every later read on every replica.
+    /// `work` awaits nothing but the store. Dropping the future does not undo a unit that has begun.
+    ///
+    /// # Errors
+    /// [`StoreError::Withdrawn`] when the admission was withdrawn before the unit began; [`StoreError::Unavailable`] when
+    /// nothing was committed; [`StoreError::OutcomeUnknown`] when the commit's answer was lost.
+    fn transact<T, E, F>(&self, options: UnitOptions, work: F) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'a> FnOnce(&'a mut dyn Writes) -> BoxFuture<'a, Result<T, E>> + Send + 'static;
+
+    /// Answers when the store can serve a read.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// The last link of one audit chain.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChainHead {
+    /// Entries in the chain.
+    pub seq: i64,
+    /// The last entry's hash, id and time; `None` in an empty chain.
+    pub last: Option<ChainLink>,
+}
+
+/// What the next entry of a chain builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainLink {
+    /// Hash.
+    pub hash: String,
+    /// Id.
+    pub id: AuditId,
+    /// Time.
+    pub at: Timestamp,
+}
+
+/// The part of a developer's row that units of work serialize on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeveloperHead {
+    /// The plan.
+    pub plan: Plan,
+    /// Grants that count as active: created, not revoked, not yet counted as expired.
+    pub active_grants: i64,
+    /// The last event's sequence number.
+    pub event_seq: i64,
+    /// The caller's chain.
+    pub caller: ChainHead,
+    /// The server's chain.
+    pub server: ChainHead,
+}
+
+impl DeveloperHead {
+    /// The head of one chain.
+    pub fn chain(&self, chain: Chain) -> &ChainHead {
+        match chain {
+            Chain::Caller => &self.caller,
+            Chain::Server => &self.server,
+        }
+    }
+
+    /// The head of one chain, to advance it.
+    pub fn chain_mut(&mut self, chain: Chain) -> &mut ChainHead {
+        match chain {
+            Chain::Caller => &mut self.caller,
+            Chain::Server => &mut self.server,
+        }
+    }
+}
+
+/// Everything that a unit of work inserts, written together as its last step: one round trip where the database allows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// Whose row is advanced.
+    pub developer_id: DeveloperId,
+    /// The head as it is to be.
+    pub head: DeveloperHead,
+    /// New grants.
+    pub grants: Vec<Grant>,
+    /// New tokens.
+    pub tokens: Vec<Token>,
+    /// New audit entries, in order.
+    pub audit: Vec<AuditEntry>,
+    /// New events, in order.
+    pub events: Vec<EventRow>,
+}
+
+/// An event as it is stored for webhooks and streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    /// The tenant.
+    pub developer_id: DeveloperId,
+    /// Position among the developer's events, from 1, in commit order.
+    pub seq: i64,
+    /// Identifier.
+    pub id: EventId,
+    /// Type, for example `grant.revoked`.
+    pub kind: &'static str,
+    /// The exact bytes that are signed and sent: the event envelope as JSON.
+    pub payload: String,
+    /// When it happened.
+    pub created_at: Timestamp,
+}
+
+/// An event as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Position among the developer's events.
+    pub seq: i64,
+    /// Identifier.
+    pub id: EventId,
+    /// Type.
+    pub kind: String,
+    /// The envelope.
+    pub payload: String,
+    /// When it happened.
+    pub created_at: Timestamp,
+}
+
+/// The state of a signing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// Signs, from its activation on, unless a newer key is active too.
+    Active,
+    /// Signs no more; published until the last token it signed has expired.
+    Retired,
+}
+
+impl KeyState {
+    /// The stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Retired => "retired",
+        }
+    }
+
+    /// Reads the stored form.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "active" => Some(Self::Active),
+            "retired" => Some(Self::Retired),
+            _ => None,
+        }
+    }
+}
+
+/// A signing key as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// RFC 7638 thumbprint of the public key.
+    pub kid: String,
+    /// `RS256` or `ES256`.
+    pub algorithm: String,
+    /// The private key as PKCS#8, sealed with the master key under the kid, in base64.
+    pub sealed_private_key: String,
+    /// The public JWK as JSON text.
+    pub public_jwk: String,
+    /// Active or retired.
+    pub state: KeyState,
+    /// When it was made or imported.
+    pub created_at: Timestamp,
+    /// From when it may sign.
+    pub activates_at: Timestamp,
+    /// When it was retired.
+    pub retired_at: Option<Timestamp>,
+}

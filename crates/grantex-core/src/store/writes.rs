@@ -1,0 +1,166 @@
+//! What a unit of work may write. Every compare-and-set tells whether it won.
+
+use async_trait::async_trait;
+
+use super::{DeveloperHead, Ledger, Reads, StoredKey};
+use crate::agent::Agent;
+use crate::authorize::AuthRequest;
+use crate::clock::Timestamp;
+use crate::developer::Developer;
+use crate::error::StoreError;
+use crate::grant::RevokedBy;
+use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId};
+use crate::plan::Plan;
+use crate::secret::SecretHash;
+use crate::token::RefreshUse;
+
+/// Everything that a unit of work may do.
+pub trait Writes:
+    Reads
+    + DeveloperWrites
+    + AgentWrites
+    + AuthRequestWrites
+    + GrantWrites
+    + TokenWrites
+    + LedgerWrites
+    + KeyWrites
+    + JanitorWrites
+{
+}
+
+impl<T> Writes for T where
+    T: Reads
+        + DeveloperWrites
+        + AgentWrites
+        + AuthRequestWrites
+        + GrantWrites
+        + TokenWrites
+        + LedgerWrites
+        + KeyWrites
+        + JanitorWrites
+{
+}
+
+/// Writing developers.
+#[async_trait]
+pub trait DeveloperWrites {
+    /// Adds a developer; `false` when the e-mail is taken.
+    async fn insert_developer(&mut self, developer: &Developer, key_hash: &SecretHash) -> Result<bool, StoreError>;
+    /// Replaces the API key if it still is the one with `old`; `false` when it is not.
+    async fn replace_api_key(&mut self, id: &DeveloperId, old: &SecretHash, new: &SecretHash) -> Result<bool, StoreError>;
+    /// Sets the plan; `false` for an unknown developer.
+    async fn set_plan(&mut self, id: &DeveloperId, plan: Plan) -> Result<bool, StoreError>;
+    /// Sets the passkey display name.
+    async fn set_fido_rp_name(&mut self, id: &DeveloperId, name: &str) -> Result<bool, StoreError>;
+}
+
+/// Writing agents.
+#[async_trait]
+pub trait AgentWrites {
+    /// Adds an agent.
+    async fn insert_agent(&mut self, agent: &Agent) -> Result<(), StoreError>;
+    /// Replaces name, description, scopes, status and `updated_at`; `false` when the agent is gone.
+    async fn update_agent(&mut self, agent: &Agent) -> Result<bool, StoreError>;
+    /// Hides an agent from every read; its rows stay. `false` when it is gone already.
+    async fn hide_agent(&mut self, developer: &DeveloperId, id: &AgentId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Notes that all grants of a deleted agent are revoked.
+    async fn mark_agent_cleared(&mut self, id: &AgentId, now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// Writing authorization requests.
+#[async_trait]
+pub trait AuthRequestWrites {
+    /// Adds a request, pending or already approved.
+    async fn insert_auth_request(&mut self, request: &AuthRequest) -> Result<(), StoreError>;
+    /// Pending and unexpired → approved.
+    async fn approve_auth_request(
+        &mut self,
+        id: &AuthRequestId,
+        now: Timestamp,
+        code_hash: &SecretHash,
+        code_expires_at: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Pending and unexpired → denied.
+    async fn deny_auth_request(&mut self, id: &AuthRequestId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Approved with this code, unexpired → consumed. Of several racers exactly one wins.
+    async fn consume_auth_request(
+        &mut self,
+        id: &AuthRequestId,
+        code_hash: &SecretHash,
+        now: Timestamp,
+        grant: &GrantId,
+    ) -> Result<bool, StoreError>;
+}
+
+/// Writing grants. New grants are inserted by [`LedgerWrites::write_ledger`].
+#[async_trait]
+pub trait GrantWrites {
+    /// Locks a grant against revocation until the unit ends, if it is active and unexpired; `false` when it is not.
+    async fn touch_active_grant(&mut self, id: &GrantId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Revokes a grant and all its descendants, level by level, whatever state lies in between; returns the grants that were
+    /// active (in the order in which they were revoked) and how many of them counted as active.
+    async fn revoke_tree(
+        &mut self,
+        developer: &DeveloperId,
+        root: &GrantId,
+        by: RevokedBy,
+        now: Timestamp,
+    ) -> Result<RevokedTree, StoreError>;
+    /// Takes up to `limit` expired grants out of the active counts of their developers; returns how many. One unit, which
+    /// locks grants first and then the developers in id order.
+    async fn uncount_expired_grants(&mut self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// What a cascade did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RevokedTree {
+    /// The grants that were active until now.
+    pub grants: Vec<GrantId>,
+    /// How many of them counted as active.
+    pub counted: i64,
+}
+
+/// Writing tokens. New tokens are inserted by [`LedgerWrites::write_ledger`].
+#[async_trait]
+pub trait TokenWrites {
+    /// Marks the refresh token of this issuance used, if it is unused; `false` when somebody else did.
+    async fn use_refresh_token(&mut self, id: &TokenId, used: &RefreshUse) -> Result<bool, StoreError>;
+    /// Forgets the kept answer of a used refresh token; the hash of its key stays.
+    async fn forget_replay(&mut self, id: &TokenId) -> Result<(), StoreError>;
+    /// Revokes an access token of this developer, if it is not revoked yet; `false` when there is nothing to revoke.
+    async fn revoke_token(&mut self, developer: &DeveloperId, id: &TokenId, now: Timestamp) -> Result<bool, StoreError>;
+}
+
+/// The developer's counters and chains: always the last thing that a unit touches.
+#[async_trait]
+pub trait LedgerWrites {
+    /// Locks a developer's head until the unit ends.
+    async fn lock_head(&mut self, developer: &DeveloperId) -> Result<Option<DeveloperHead>, StoreError>;
+    /// Writes everything that a unit inserts and the advanced head.
+    async fn write_ledger(&mut self, ledger: &Ledger) -> Result<(), StoreError>;
+}
+
+/// Writing signing keys.
+#[async_trait]
+pub trait KeyWrites {
+    /// Adds a key. `false` when the kid is there already, or when `is_first` and there is any active key of its algorithm:
+    /// the loser of a race between first starts loads the winner's.
+    async fn insert_signing_key(&mut self, key: &StoredKey, is_first: bool) -> Result<bool, StoreError>;
+    /// Retires a key; `false` when it is not active.
+    async fn retire_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
+    /// Removes a retired key.
+    async fn remove_signing_key(&mut self, kid: &str) -> Result<bool, StoreError>;
+}
+
+/// Removing what is over. Each call removes at most `limit` rows and tells how many; none touches audit entries or grants.
+#[async_trait]
+pub trait JanitorWrites {
+    /// Requests that could last be used before `before`: those decided or not, whose request and code have expired.
+    async fn remove_auth_requests(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Tokens whose access token and refresh token both ended before `before`.
+    async fn remove_tokens(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Kept refresh answers (not the hash of their key) of refresh tokens used before `before`.
+    async fn remove_replays(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Events that happened before `before`.
+    async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+}

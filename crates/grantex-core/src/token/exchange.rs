@@ -1,0 +1,232 @@
+//! A code becomes a grant and its first tokens (RFC 6749 §4.1.3).
+
+use crate::agent::{Agent, AgentStatus};
+use crate::authorize::{AuthCode, AuthRequest, AuthRequestState};
+use crate::clock::Timestamp;
+use crate::context::Context;
+use crate::developer::Developer;
+use crate::error::StoreError;
+use crate::event::{Event, ExchangeStatus};
+use crate::grant::{Grant, GrantState, RevokedBy};
+use crate::grantex::Grantex;
+use crate::id::{AgentId, GrantId, new_id};
+use crate::plan::PlanLimit;
+use crate::secret::SecretHash;
+use crate::store::Store;
+use crate::token::IssuedToken;
+use crate::token::issue::Minted;
+use crate::token::pkce::CodeVerifier;
+use crate::token::signer::SignError;
+
+/// The wish to exchange a code.
+#[derive(Debug, Clone)]
+pub struct ExchangeCode {
+    /// The code.
+    pub code: AuthCode,
+    /// The agent that exchanges it; `None` when what was sent cannot be an agent's id.
+    pub agent_id: Option<AgentId>,
+    /// The PKCE verifier.
+    pub verifier: Option<CodeVerifier>,
+    /// Compared with the request's when sent.
+    pub redirect_uri: Option<String>,
+}
+
+/// Why there are no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// Unknown, of another developer or agent, or the agent may not act: one answer, so that codes cannot be probed.
+    #[error("the code is unknown, or not for this agent")]
+    InvalidCode,
+    /// It was exchanged before.
+    #[error("the code was already used")]
+    Reused,
+    /// It is too old.
+    #[error("the code has expired")]
+    Expired,
+    /// The request had a challenge and no verifier came.
+    #[error("codeVerifier is required for this code")]
+    VerifierRequired,
+    /// The verifier is not that of the challenge.
+    #[error("codeVerifier does not match the code challenge")]
+    VerifierMismatch,
+    /// Another redirect URI than in the request.
+    #[error("redirectUri differs from the one of the authorization request")]
+    RedirectUriMismatch,
+    /// The plan allows no further grant.
+    #[error(transparent)]
+    PlanLimit(#[from] PlanLimit),
+    /// The token could not be signed.
+    #[error("signing the token failed")]
+    Signing(#[from] SignError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ExchangeError {
+    /// The label under which the attempt is counted.
+    pub const fn status(&self) -> ExchangeStatus {
+        match self {
+            Self::InvalidCode => ExchangeStatus::InvalidCode,
+            Self::Reused => ExchangeStatus::Reuse,
+            Self::Expired => ExchangeStatus::Expired,
+            Self::VerifierRequired | Self::VerifierMismatch => ExchangeStatus::Pkce,
+            Self::RedirectUriMismatch => ExchangeStatus::InvalidRequest,
+            Self::PlanLimit(_) => ExchangeStatus::PlanLimit,
+            Self::Signing(_) | Self::Store(_) => ExchangeStatus::Error,
+        }
+    }
+}
+
+impl<S: Store> Grantex<S> {
+    /// Exchanges an authorization code for a grant and its first tokens.
+    ///
+    /// The code is consumed, the grant stored and its events queued in one transaction; on any error the code stays usable.
+    /// Of several concurrent calls with the same code exactly one succeeds. A second use revokes the grant with all that was
+    /// delegated from it, unless it comes within [`Settings::code_reuse_grace`](crate::Settings) and the grant's refresh token is unused:
+    /// then it is taken for an impatient retry.
+    pub async fn exchange_code(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: ExchangeCode,
+    ) -> Result<IssuedToken, ExchangeError> {
+        ctx.enter();
+        let result = self.try_exchange(ctx, developer, command).await;
+        if let Err(error) = &result {
+            self.emit(ctx, &Event::TokenExchangeRejected { status: error.status() });
+        }
+        result
+    }
+
+    async fn try_exchange(&self, ctx: &Context, developer: &Developer, command: ExchangeCode) -> Result<IssuedToken, ExchangeError> {
+        let code_hash = command.code.sha256();
+        let (request, agent) = self.request_of_code(code_hash.clone()).await?.ok_or(ExchangeError::InvalidCode)?;
+        let is_for_caller = request.developer_id == developer.id && command.agent_id.as_ref() == Some(&request.agent_id);
+        let may_act = agent.is_some_and(|agent| agent.status == AgentStatus::Active);
+        if !is_for_caller || !may_act {
+            return Err(ExchangeError::InvalidCode);
+        }
+        let now = self.now();
+        match &request.status {
+            AuthRequestState::Consumed { consumed_at, grant_id, .. } => {
+                self.code_was_reused(ctx, developer, grant_id.clone(), *consumed_at).await?;
+                return Err(ExchangeError::Reused);
+            }
+            AuthRequestState::Approved { code_expires_at, .. } if *code_expires_at <= now => return Err(ExchangeError::Expired),
+            AuthRequestState::Approved { .. } => {}
+            AuthRequestState::Pending | AuthRequestState::Denied => return Err(ExchangeError::InvalidCode),
+        }
+        if command.redirect_uri.is_some() && command.redirect_uri != request.redirect_uri {
+            return Err(ExchangeError::RedirectUriMismatch);
+        }
+        if let Some(challenge) = &request.code_challenge {
+            let verifier = command.verifier.as_ref().ok_or(ExchangeError::VerifierRequired)?;
+            if !challenge.is_met_by(verifier) {
+                return Err(ExchangeError::VerifierMismatch);
+            }
+        }
+        let minted = self.mint(&self.grant_of_request(&request, now), now)?;
+        self.store_exchange(ctx, developer, request, code_hash, minted).await
+    }
+
+    async fn request_of_code(&self, code_hash: SecretHash) -> Result<Option<(AuthRequest, Option<Agent>)>, StoreError> {
+        self.store
+            .read(move |tx| {
+                Box::pin(async move {
+                    let Some(request) = tx.auth_request_by_code(&code_hash).await? else { return Ok(None) };
+                    let agent = tx.agent(&request.developer_id, &request.agent_id).await?;
+                    Ok(Some((request, agent)))
+                })
+            })
+            .await
+    }
+
+    fn grant_of_request(&self, request: &AuthRequest, now: Timestamp) -> Grant {
+        Grant {
+            id: new_id(&*self.parts.random, now),
+            developer_id: request.developer_id.clone(),
+            agent_id: request.agent_id.clone(),
+            principal_id: request.principal_id.clone(),
+            scopes: request.scopes.clone(),
+            audience: request.audience.clone(),
+            state: GrantState::Active,
+            issued_at: now,
+            expires_at: now.plus(request.expires_in).floor_to_second(),
+            parent_grant_id: None,
+            delegation_depth: 0,
+            delegators: Vec::new(),
+        }
+    }
+
+    async fn store_exchange(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        request: AuthRequest,
+        code_hash: SecretHash,
+        minted: Minted,
+    ) -> Result<IssuedToken, ExchangeError> {
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                let grant = minted.issued.grant.clone();
+                if !unit.tx.consume_auth_request(&request.id, &code_hash, unit.now, &grant.id).await? {
+                    return Err(ExchangeError::Reused);
+                }
+                let head = unit.lock_head().await?;
+                let active = u64::try_from(head.active_grants).unwrap_or(0);
+                PlanLimit::check(head.plan.max_active_grants(), active, "active grants")?;
+                unit.record(grant.created_event());
+                unit.record(Event::TokenExchanged(minted.event()));
+                unit.insert_grant(grant);
+                unit.insert_token(minted.row);
+                Ok(minted.issued)
+            })
+        })
+        .await
+    }
+
+    async fn code_was_reused(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        grant_id: GrantId,
+        consumed_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let is_early = self.now() <= consumed_at.plus(self.parts.settings.code_reuse_grace);
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                let first = unit.tx.first_token_of_grant(&grant_id).await?;
+                if is_early && first.as_ref().is_none_or(|first| first.token.refresh_use.is_none()) {
+                    return Ok(());
+                }
+                let developer = unit.developer()?.clone();
+                let Some(grant) = unit.tx.grant(&developer, &grant_id).await? else { return Ok(()) };
+                let is_revoked = unit.revoke_with_descendants(&grant, RevokedBy::CodeReuse).await?;
+                unit.record(Event::CodeReuseDetected {
+                    grant_id,
+                    agent_id: grant.agent_id,
+                    principal_id: grant.principal_id,
+                    is_revoked,
+                });
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+impl Grant {
+    /// The event that tells of this grant's creation.
+    pub(crate) fn created_event(&self) -> Event {
+        Event::GrantCreated {
+            grant_id: self.id.clone(),
+            agent_id: self.agent_id.clone(),
+            principal_id: self.principal_id.clone(),
+            scopes: self.scopes.clone(),
+            expires_at: self.expires_at,
+            delegation_depth: self.delegation_depth,
+            parent_grant_id: self.parent_grant_id.clone(),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Making a grant's tokens: ids, signature, refresh token.
+
+use crate::clock::Timestamp;
+use crate::event::TokenIssue;
+use crate::grant::Grant;
+use crate::grantex::Grantex;
+use crate::id::{TokenId, new_id, new_secret};
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::token::signer::SignError;
+use crate::token::{Token, claims, jwt};
+
+/// A grant's tokens as handed out.
+#[derive(Debug, Clone)]
+pub struct IssuedToken {
+    /// The grant.
+    pub grant: Grant,
+    /// The `jti`.
+    pub token_id: TokenId,
+    /// The signed access token.
+    pub jwt: Secret<String>,
+    /// The refresh token.
+    pub refresh_token: Secret<String>,
+    /// When the access token ends.
+    pub expires_at: Timestamp,
+}
+
+/// Tokens that are signed and not yet stored.
+pub(crate) struct Minted {
+    pub issued: IssuedToken,
+    pub row: Token,
+}
+
+impl Minted {
+    pub fn event(&self) -> TokenIssue {
+        let issued = &self.issued;
+        TokenIssue {
+            token_id: issued.token_id.clone(),
+            grant_id: issued.grant.id.clone(),
+            agent_id: issued.grant.agent_id.clone(),
+            principal_id: issued.grant.principal_id.clone(),
+            scopes: issued.grant.scopes.clone(),
+            expires_at: issued.expires_at,
+        }
+    }
+}
+
+impl<S: Store> Grantex<S> {
+    /// Signs an access token for a grant and makes a refresh token beside it. Nothing is stored yet, so that the signature (the
+    /// costliest step of an exchange) is made outside the transaction.
+    pub(crate) fn mint(&self, grant: &Grant, now: Timestamp) -> Result<Minted, SignError> {
+        let random = &*self.parts.random;
+        let token_id: TokenId = new_id(random, now);
+        let (issued_at, expires_at) = (now.floor_to_second(), grant.expires_at);
+        let payload = claims::payload(&self.parts.settings.issuer, grant, &token_id, issued_at, expires_at);
+        let keys = self.keys();
+        let signer = keys.token_signer();
+        let jwt = jwt::sign(&**signer, jwt::GRANT_TOKEN_TYPE, &payload)?;
+        let refresh_token = new_secret(random, "ref_");
+        let row = Token {
+            id: token_id.clone(),
+            grant_id: grant.id.clone(),
+            developer_id: grant.developer_id.clone(),
+            key_id: signer.key_id().to_owned(),
+            issued_at,
+            expires_at,
+            revoked_at: None,
+            refresh_hash: refresh_token.sha256(),
+            refresh_expires_at: now.plus(self.parts.settings.refresh_token_ttl).min(grant.expires_at),
+            refresh_use: None,
+        };
+        let issued = IssuedToken { grant: grant.clone(), token_id, jwt, refresh_token, expires_at };
+        Ok(Minted { issued, row })
+    }
+}

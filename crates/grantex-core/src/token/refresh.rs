@@ -1,0 +1,293 @@
+//! A refresh token becomes new tokens, once (RFC 6749 §6, RFC 9700 §4.14).
+
+use serde_json::{Value, json};
+
+use crate::agent::AgentStatus;
+use crate::clock::Timestamp;
+use crate::context::Context;
+use crate::developer::Developer;
+use crate::error::StoreError;
+use crate::event::{Event, RefreshStatus};
+use crate::grant::{Grant, GrantStatus, RevokedBy};
+use crate::grantex::Grantex;
+use crate::id::AgentId;
+use crate::secret::{Secret, SecretHash};
+use crate::store::Store;
+use crate::token::issue::Minted;
+use crate::token::signer::SignError;
+use crate::token::{RefreshUse, Replay, TokenRecord};
+
+/// A client's name for one refresh, under which the same answer may be had again.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey(Secret<String>);
+
+impl IdempotencyKey {
+    /// Reads the header value: 16 to 256 printable ASCII characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_well_formed = (16..=256).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        is_well_formed.then(|| Self(Secret::new(text.to_owned())))
+    }
+}
+
+/// The wish to refresh.
+#[derive(Debug, Clone)]
+pub struct RefreshToken {
+    /// The refresh token.
+    pub refresh_token: Secret<String>,
+    /// The agent that refreshes; `None` when what was sent cannot be an agent's id.
+    pub agent_id: Option<AgentId>,
+    /// Names this refresh.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl RefreshToken {
+    /// The key bound to developer, agent and token, so that it is worth nothing anywhere else.
+    fn key_hash(&self, developer: &Developer) -> Option<SecretHash> {
+        let key = self.idempotency_key.as_ref()?;
+        let agent = self.agent_id.as_ref()?;
+        Some(SecretHash::of(&format!("{}\n{agent}\n{}\n{}", developer.id, self.refresh_token.sha256().as_str(), key.0.expose())))
+    }
+}
+
+/// What a refresh hands out.
+#[derive(Debug, Clone)]
+pub struct Refreshed {
+    /// The grant.
+    pub grant: Grant,
+    /// The signed access token.
+    pub jwt: Secret<String>,
+    /// The next refresh token.
+    pub refresh_token: Secret<String>,
+    /// When the access token ends.
+    pub expires_at: Timestamp,
+}
+
+/// Why there are no new tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// Unknown, or of another developer.
+    #[error("the refresh token is unknown")]
+    Unknown,
+    /// It belongs to another agent.
+    #[error("the refresh token is not for this agent")]
+    AgentMismatch,
+    /// It was used before.
+    #[error("the refresh token was already used")]
+    Reused,
+    /// It, or its grant, has expired.
+    #[error("the refresh token or its grant has expired")]
+    Expired,
+    /// The grant is revoked.
+    #[error("the grant is revoked")]
+    Revoked,
+    /// The agent is suspended or deleted.
+    #[error("the agent is not active")]
+    AgentInactive,
+    /// The token could not be signed.
+    #[error("signing the token failed")]
+    Signing(#[from] SignError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RefreshError {
+    /// The label under which the attempt is counted.
+    pub const fn status(&self) -> RefreshStatus {
+        match self {
+            Self::Unknown | Self::AgentMismatch => RefreshStatus::InvalidRequest,
+            Self::Reused => RefreshStatus::ReuseDetected,
+            Self::Expired => RefreshStatus::Expired,
+            Self::Revoked | Self::AgentInactive => RefreshStatus::Revoked,
+            Self::Signing(_) | Self::Store(_) => RefreshStatus::Error,
+        }
+    }
+}
+
+/// What a unit found when it tried to use the refresh token.
+enum Attempt {
+    Done(Box<Refreshed>),
+    Lost,
+}
+
+impl<S: Store> Grantex<S> {
+    /// Exchanges a refresh token for new tokens of the same grant, with the same expiry.
+    ///
+    /// The refresh token works once. With an idempotency key the same call may be repeated for
+    /// [`Settings::replay_window`](crate::Settings) and is answered the same, while the new refresh token is unused. Any other second use fails
+    /// and revokes the grant with all that was delegated from it, unless it comes within
+    /// [`Settings::refresh_grace`](crate::Settings) while the new refresh token is unused.
+    pub async fn refresh_token(&self, ctx: &Context, developer: &Developer, command: RefreshToken) -> Result<Refreshed, RefreshError> {
+        ctx.enter();
+        let result = self.try_refresh(ctx, developer, &command).await;
+        if let Err(error) = &result {
+            self.emit(ctx, &Event::TokenRefreshRejected { status: error.status() });
+        }
+        result
+    }
+
+    async fn try_refresh(&self, ctx: &Context, developer: &Developer, command: &RefreshToken) -> Result<Refreshed, RefreshError> {
+        let record = self.record_of_refresh(developer, command).await?;
+        if record.token.refresh_use.is_some() {
+            return self.refresh_again(ctx, developer, command, record).await;
+        }
+        let now = self.now();
+        check_refreshable(&record, now)?;
+        let minted = self.mint(&record.grant, now)?;
+        match self.store_refresh(ctx, developer, command, &record, minted).await? {
+            Attempt::Done(refreshed) => Ok(*refreshed),
+            Attempt::Lost => {
+                let record = self.record_of_refresh(developer, command).await?;
+                self.refresh_again(ctx, developer, command, record).await
+            }
+        }
+    }
+
+    async fn record_of_refresh(&self, developer: &Developer, command: &RefreshToken) -> Result<TokenRecord, RefreshError> {
+        let hash = command.refresh_token.sha256();
+        let record = self.store.read(move |tx| Box::pin(async move { tx.token_by_refresh(&hash).await })).await?;
+        let record = record.filter(|record| record.token.developer_id == developer.id).ok_or(RefreshError::Unknown)?;
+        if command.agent_id.as_ref() != Some(record.agent_id()) {
+            return Err(RefreshError::AgentMismatch);
+        }
+        Ok(record)
+    }
+
+    async fn store_refresh(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: &RefreshToken,
+        record: &TokenRecord,
+        minted: Minted,
+    ) -> Result<Attempt, RefreshError> {
+        let used = RefreshUse { at: self.now(), successor: minted.row.id.clone(), replay: self.seal_replay(developer, command, record, &minted)? };
+        let id = record.token.id.clone();
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                if !unit.tx.use_refresh_token(&id, &used).await? {
+                    return Ok(Attempt::Lost);
+                }
+                unit.record(Event::TokenRefreshed(minted.event()));
+                unit.insert_token(minted.row);
+                let issued = minted.issued;
+                Ok(Attempt::Done(Box::new(Refreshed {
+                    grant: issued.grant,
+                    jwt: issued.jwt,
+                    refresh_token: issued.refresh_token,
+                    expires_at: issued.expires_at,
+                })))
+            })
+        })
+        .await
+    }
+
+    /// The refresh token was used before: repeat the answer, refuse, or revoke.
+    async fn refresh_again(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: &RefreshToken,
+        record: TokenRecord,
+    ) -> Result<Refreshed, RefreshError> {
+        let Some(used) = record.token.refresh_use.clone() else { return Err(RefreshError::Reused) };
+        let now = self.now();
+        let successor = used.successor.clone();
+        let successor = self.store.read(move |tx| Box::pin(async move { tx.token(&successor).await })).await?;
+        let is_successor_unused = successor.as_ref().is_some_and(|successor| successor.token.refresh_use.is_none());
+        let key_hash = command.key_hash(developer);
+        if let (Some(key_hash), Some(replay)) = (&key_hash, &used.replay)
+            && *key_hash == replay.key_hash
+        {
+            // The client says that this is the same refresh, so it is never taken for theft.
+            check_refreshable(&record, now)?;
+            let is_fresh = now <= used.at.plus(self.parts.settings.replay_window);
+            let opened = replay.sealed.as_deref().filter(|_| is_fresh && is_successor_unused);
+            let answer = opened.and_then(|sealed| self.open_replay(&record, sealed)).ok_or(RefreshError::Reused)?;
+            self.emit(ctx, &Event::RefreshReplayed { grant_id: answer.grant.id.clone(), agent_id: answer.grant.agent_id.clone() });
+            return Ok(answer);
+        }
+        let is_impatient = now <= used.at.plus(self.parts.settings.refresh_grace) && is_successor_unused;
+        let has_answer = used.replay.as_ref().is_some_and(|replay| replay.sealed.is_some());
+        if is_impatient && !has_answer {
+            return Err(RefreshError::Reused);
+        }
+        self.refresh_was_reused(ctx, developer, record, is_impatient).await?;
+        Err(RefreshError::Reused)
+    }
+
+    /// Somebody else holds the token: the kept answer is forgotten, and without the excuse of impatience the grant is revoked.
+    async fn refresh_was_reused(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        record: TokenRecord,
+        is_impatient: bool,
+    ) -> Result<(), StoreError> {
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                unit.tx.forget_replay(&record.token.id).await?;
+                if is_impatient {
+                    return Ok(());
+                }
+                let is_revoked = unit.revoke_with_descendants(&record.grant, RevokedBy::RefreshReuse).await?;
+                unit.record(Event::RefreshReuseDetected {
+                    grant_id: record.grant.id,
+                    agent_id: record.grant.agent_id,
+                    principal_id: record.grant.principal_id,
+                    is_revoked,
+                });
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    fn seal_replay(
+        &self,
+        developer: &Developer,
+        command: &RefreshToken,
+        record: &TokenRecord,
+        minted: &Minted,
+    ) -> Result<Option<Replay>, SignError> {
+        let Some(key_hash) = command.key_hash(developer) else { return Ok(None) };
+        let answer = json!({
+            "jwt": minted.issued.jwt.expose(),
+            "refreshToken": minted.issued.refresh_token.expose(),
+            "expiresAt": minted.issued.expires_at.as_millis(),
+        });
+        let plain = Secret::new(answer.to_string());
+        let sealed = self.parts.sealer.seal(&replay_context(record), plain.expose().as_bytes())?;
+        Ok(Some(Replay { key_hash, sealed: Some(sealed) }))
+    }
+
+    fn open_replay(&self, record: &TokenRecord, sealed: &str) -> Option<Refreshed> {
+        let plain = Secret::new(self.parts.sealer.open(&replay_context(record), sealed)?);
+        let answer: Value = serde_json::from_slice(plain.expose()).ok()?;
+        let text = |name: &str| answer.get(name).and_then(Value::as_str).map(|text| Secret::new(text.to_owned()));
+        Some(Refreshed {
+            grant: record.grant.clone(),
+            jwt: text("jwt")?,
+            refresh_token: text("refreshToken")?,
+            expires_at: Timestamp::from_millis(answer.get("expiresAt")?.as_i64()?),
+        })
+    }
+}
+
+fn replay_context(record: &TokenRecord) -> String {
+    format!("refresh-replay:{}", record.token.id)
+}
+
+fn check_refreshable(record: &TokenRecord, now: Timestamp) -> Result<(), RefreshError> {
+    if record.agent_status != Some(AgentStatus::Active) {
+        return Err(RefreshError::AgentInactive);
+    }
+    match record.grant.status(now) {
+        GrantStatus::Revoked => Err(RefreshError::Revoked),
+        GrantStatus::Expired => Err(RefreshError::Expired),
+        GrantStatus::Active if record.token.refresh_expires_at <= now && record.token.refresh_use.is_none() => {
+            Err(RefreshError::Expired)
+        }
+        GrantStatus::Active => Ok(()),
+    }
+}

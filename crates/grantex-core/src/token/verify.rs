@@ -1,0 +1,332 @@
+//! Is a token good, now? Signature, issuer, expiry, and then what the store says of token, grant, agent and ancestors.
+
+use serde_json::Value;
+
+use crate::agent::AgentStatus;
+use crate::clock::Timestamp;
+use crate::context::Context;
+use crate::developer::Developer;
+use crate::error::StoreError;
+use crate::event::{Event, VerifyStatus};
+use crate::grant::{Ancestor, Grant, GrantState, GrantStatus};
+use crate::grantex::Grantex;
+use crate::id::{GrantId, TokenId};
+use crate::secret::Secret;
+use crate::store::{Reads, Store};
+use crate::token::claims::Claims;
+use crate::token::{RevokeTokenError, TokenRecord, jwt};
+
+/// A token that is good.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedToken {
+    /// Its claims.
+    pub claims: Claims,
+    /// Its row and grant.
+    pub record: TokenRecord,
+}
+
+/// Why a token is not good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InvalidReason {
+    /// It is no grant token of this server.
+    Malformed,
+    /// It has expired.
+    Expired,
+    /// Nobody issued it to this developer.
+    Unknown,
+    /// It belongs to another developer; to be answered like [`InvalidReason::Unknown`] wherever that would tell something.
+    Foreign,
+    /// It, its grant or a grant above is revoked, or the agent was deleted.
+    Revoked,
+    /// Its agent, or an agent above, is suspended.
+    Suspended,
+    /// It is for another audience.
+    Audience,
+}
+
+impl InvalidReason {
+    /// The label under which the verification is counted.
+    pub const fn status(self) -> VerifyStatus {
+        match self {
+            Self::Malformed => VerifyStatus::Malformed,
+            Self::Expired => VerifyStatus::Expired,
+            Self::Unknown | Self::Foreign => VerifyStatus::Unknown,
+            Self::Revoked => VerifyStatus::Revoked,
+            Self::Suspended => VerifyStatus::Suspended,
+            Self::Audience => VerifyStatus::Audience,
+        }
+    }
+}
+
+/// What stands in the way of a grant that is stored as active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// Nothing.
+    InForce,
+    /// It, or a grant above, is revoked, or an agent was deleted.
+    Revoked,
+    /// Its agent, or an agent above, is suspended.
+    Suspended,
+    /// It has expired.
+    Expired,
+}
+
+/// Judges a grant with its agent and everything above it.
+pub fn judge(grant: &Grant, agent: Option<AgentStatus>, ancestors: &[Ancestor], now: Timestamp) -> Authority {
+    let is_gone = |state: &GrantState, agent: Option<AgentStatus>| matches!(state, GrantState::Revoked { .. }) || agent.is_none();
+    if is_gone(&grant.state, agent) || ancestors.iter().any(|above| is_gone(&above.state, above.agent_status)) {
+        return Authority::Revoked;
+    }
+    let is_suspended = |agent: Option<AgentStatus>| agent == Some(AgentStatus::Suspended);
+    if is_suspended(agent) || ancestors.iter().any(|above| is_suspended(above.agent_status)) {
+        return Authority::Suspended;
+    }
+    if grant.status(now) == GrantStatus::Expired { Authority::Expired } else { Authority::InForce }
+}
+
+async fn ancestors_of(tx: &mut dyn Reads, grant: &Grant) -> Result<Vec<Ancestor>, StoreError> {
+    if grant.parent_grant_id.is_none() { Ok(Vec::new()) } else { tx.ancestors(grant).await }
+}
+
+/// The state of a grant or token, as resource servers ask for it before every call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevocationStatus {
+    /// In force.
+    Active,
+    /// Revoked.
+    Revoked,
+    /// Its agent, or an agent above, is suspended.
+    Suspended,
+    /// Expired.
+    Expired,
+    /// Not of this developer, or never issued: the two cannot be told apart.
+    Unknown,
+}
+
+impl RevocationStatus {
+    /// The wire form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::Suspended => "suspended",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Everything but `active` counts as revoked.
+    pub fn is_revoked(self) -> bool {
+        self != Self::Active
+    }
+}
+
+/// The answer to a status question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusOfGrant {
+    /// The state.
+    pub status: RevocationStatus,
+    /// When the token or grant ends; `None` when it is unknown.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl StatusOfGrant {
+    const UNKNOWN: Self = Self { status: RevocationStatus::Unknown, expires_at: None };
+}
+
+impl<S: Store> Grantex<S> {
+    /// Verifies a grant token of this developer against the authoritative store.
+    ///
+    /// `audience`, when given, must equal the token's `aud`. A token may be verified any number of times. Costs one signature
+    /// check and one read, and one more read per delegation.
+    pub async fn verify_token(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        token: &str,
+        audience: Option<&str>,
+    ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
+        let opened = self.open_grant_token(token);
+        let token_id = opened.as_ref().ok().map(|claims| claims.token_id.clone());
+        let verdict = match opened {
+            Ok(claims) => self.judge_token(developer, claims, audience).await?,
+            Err(reason) => Err(reason),
+        };
+        match &verdict {
+            Ok(_) => self.emit(ctx, &Event::TokenVerified),
+            Err(reason) => self.emit(ctx, &Event::TokenVerificationFailed { status: reason.status(), token_id }),
+        }
+        Ok(verdict)
+    }
+
+    /// Signature, issuer, type and claims; says nothing of expiry or revocation.
+    fn open_grant_token(&self, token: &str) -> Result<Claims, InvalidReason> {
+        let authentic = jwt::open(&self.keys(), token).ok_or(InvalidReason::Malformed)?;
+        // Tokens of other kinds share the keys and must never pass for grant tokens.
+        let is_grant_token = authentic.typ.as_deref() == Some(jwt::GRANT_TOKEN_TYPE);
+        let is_ours = authentic.claims.get("iss").and_then(Value::as_str) == Some(&self.parts.settings.issuer);
+        if !is_grant_token || !is_ours {
+            return Err(InvalidReason::Malformed);
+        }
+        Claims::read(authentic.claims).ok_or(InvalidReason::Malformed)
+    }
+
+    async fn judge_token(
+        &self,
+        developer: &Developer,
+        claims: Claims,
+        audience: Option<&str>,
+    ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
+        if claims.developer_id != developer.id {
+            return Ok(Err(InvalidReason::Foreign));
+        }
+        let now = self.now();
+        if claims.expires_at <= now {
+            return Ok(Err(InvalidReason::Expired));
+        }
+        let id = claims.token_id.clone();
+        let found = self
+            .store
+            .read(move |tx| {
+                Box::pin(async move {
+                    let Some(record) = tx.token(&id).await? else { return Ok(None) };
+                    let ancestors = ancestors_of(tx, &record.grant).await?;
+                    Ok::<_, StoreError>(Some((record, ancestors)))
+                })
+            })
+            .await?;
+        let Some((record, ancestors)) = found else { return Ok(Err(InvalidReason::Unknown)) };
+        if record.token.developer_id != developer.id || record.grant.id != claims.grant_id {
+            return Ok(Err(InvalidReason::Unknown));
+        }
+        if record.token.revoked_at.is_some() {
+            return Ok(Err(InvalidReason::Revoked));
+        }
+        Ok(match judge(&record.grant, record.agent_status, &ancestors, now) {
+            Authority::Revoked => Err(InvalidReason::Revoked),
+            Authority::Suspended => Err(InvalidReason::Suspended),
+            Authority::Expired => Err(InvalidReason::Expired),
+            Authority::InForce if audience.is_some() && claims.audience.as_deref() != audience => Err(InvalidReason::Audience),
+            Authority::InForce => Ok(VerifiedToken { claims, record }),
+        })
+    }
+
+    /// The state of a grant, a token, or a token of a grant, read from the authoritative store.
+    ///
+    /// What cannot be an id, is unknown or foreign is [`RevocationStatus::Unknown`]. Emits no event: it is asked before every
+    /// call of a tool.
+    pub async fn revocation_status(
+        &self,
+        developer: &Developer,
+        grant_id: Option<&str>,
+        token_id: Option<&str>,
+    ) -> Result<StatusOfGrant, StoreError> {
+        let (grant_text, token_text) = (grant_id, token_id);
+        let grant_id = grant_text.and_then(GrantId::parse);
+        let token_id = token_text.and_then(TokenId::parse);
+        if (grant_text.is_some() && grant_id.is_none()) || (token_text.is_some() && token_id.is_none()) {
+            return Ok(StatusOfGrant::UNKNOWN);
+        }
+        match (token_id, grant_id) {
+            (Some(token_id), grant_id) => self.status_of_token(developer, token_id, grant_id).await,
+            (None, Some(grant_id)) => self.status_of_grant(developer, grant_id).await,
+            (None, None) => Ok(StatusOfGrant::UNKNOWN),
+        }
+    }
+
+    async fn status_of_token(
+        &self,
+        developer: &Developer,
+        token_id: TokenId,
+        grant_id: Option<GrantId>,
+    ) -> Result<StatusOfGrant, StoreError> {
+        let found = self
+            .store
+            .read(move |tx| {
+                Box::pin(async move {
+                    let Some(record) = tx.token(&token_id).await? else { return Ok(None) };
+                    let ancestors = ancestors_of(tx, &record.grant).await?;
+                    Ok::<_, StoreError>(Some((record, ancestors)))
+                })
+            })
+            .await?;
+        let Some((record, ancestors)) = found else { return Ok(StatusOfGrant::UNKNOWN) };
+        let is_of_grant = grant_id.is_none_or(|grant_id| grant_id == record.grant.id);
+        if record.token.developer_id != developer.id || !is_of_grant {
+            return Ok(StatusOfGrant::UNKNOWN);
+        }
+        let now = self.now();
+        let authority = judge(&record.grant, record.agent_status, &ancestors, now);
+        let status = match authority {
+            _ if record.token.revoked_at.is_some() => RevocationStatus::Revoked,
+            Authority::InForce if record.token.expires_at <= now => RevocationStatus::Expired,
+            authority => authority.into(),
+        };
+        Ok(StatusOfGrant { status, expires_at: Some(record.token.expires_at) })
+    }
+
+    async fn status_of_grant(&self, developer: &Developer, grant_id: GrantId) -> Result<StatusOfGrant, StoreError> {
+        let developer = developer.id.clone();
+        let found = self
+            .store
+            .read(move |tx| {
+                Box::pin(async move {
+                    let Some(grant) = tx.grant(&developer, &grant_id).await? else { return Ok(None) };
+                    let agent = tx.agent(&developer, &grant.agent_id).await?;
+                    let ancestors = ancestors_of(tx, &grant).await?;
+                    Ok::<_, StoreError>(Some((grant, agent, ancestors)))
+                })
+            })
+            .await?;
+        let Some((grant, agent, ancestors)) = found else { return Ok(StatusOfGrant::UNKNOWN) };
+        let status = judge(&grant, agent.map(|agent| agent.status), &ancestors, self.now()).into();
+        Ok(StatusOfGrant { status, expires_at: Some(grant.expires_at) })
+    }
+
+    /// Revokes one access token; its grant and refresh token stay good.
+    pub async fn revoke_access_token(&self, ctx: &Context, developer: &Developer, jti: &str) -> Result<(), RevokeTokenError> {
+        let id = TokenId::parse(jti).ok_or(RevokeTokenError::NotFound)?;
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                let developer = unit.developer()?.clone();
+                let record = unit.tx.token(&id).await?.ok_or(RevokeTokenError::NotFound)?;
+                if !unit.tx.revoke_token(&developer, &id, unit.now).await? {
+                    return Err(RevokeTokenError::NotFound);
+                }
+                unit.record(Event::TokenRevoked {
+                    token_id: id,
+                    grant_id: record.grant.id,
+                    agent_id: record.grant.agent_id,
+                    principal_id: record.grant.principal_id,
+                });
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// A session token's claims, when it is one of this server and unexpired.
+    pub(crate) fn open_session_token(&self, token: &str, purpose: &str) -> Option<serde_json::Map<String, Value>> {
+        let claims = jwt::open(&self.keys(), token)?.claims;
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let is_ours = text("iss") == Some(&self.parts.settings.issuer) && text("purpose") == Some(purpose);
+        let expires_at = claims.get("exp")?.as_i64()?;
+        (is_ours && expires_at > self.now().as_seconds()).then_some(claims)
+    }
+
+    /// Signs the payload of a session token.
+    pub(crate) fn sign_session(&self, payload: &str) -> Result<Secret<String>, crate::token::signer::SignError> {
+        jwt::sign(&**self.keys().session_signer(), "session+jwt", payload)
+    }
+}
+
+impl From<Authority> for RevocationStatus {
+    fn from(authority: Authority) -> Self {
+        match authority {
+            Authority::InForce => Self::Active,
+            Authority::Revoked => Self::Revoked,
+            Authority::Suspended => Self::Suspended,
+            Authority::Expired => Self::Expired,
+        }
+    }
+}
