@@ -1,8 +1,8 @@
 """/metrics and the log must say exactly what was done: no more, no less."""
 
+import base64
 import hashlib
 import re
-import base64
 from collections import Counter
 
 import httpx
@@ -18,7 +18,9 @@ REFRESH = ("success", "replayed", "reuse_detected", "expired", "revoked", "inval
 COUNTERS = (
     "grantex_authorize_total", "grantex_authorize_duration_seconds_count",
     "grantex_token_exchange_total", "grantex_token_exchange_duration_seconds_count",
-    "grantex_token_refresh_total", "grantex_token_verify_total",
+    "grantex_token_refresh_total", "grantex_token_refresh_duration_seconds_count",
+    "grantex_token_verify_total", "grantex_token_verify_duration_seconds_count",
+    "grantex_consent_total", "grantex_consent_decision_seconds_count", "grantex_reuse_detected_total",
     "grantex_grants_created_total", "grantex_grants_revoked_total",
 )
 HTTP = "grantex_http_request_duration_seconds_count"
@@ -117,7 +119,6 @@ def test_metrics_count_exactly_what_was_done(own_server, sign_up):
         'grantex_authorize_total{status="success"}': 3,
         'grantex_authorize_total{status="agent_not_found"}': 1,
         'grantex_authorize_total{status="invalid_request"}': 1,
-        'grantex_authorize_total{status="denied"}': 1,
         "grantex_authorize_duration_seconds_count": 5,
         'grantex_token_exchange_total{status="success"}': 1,
         'grantex_token_exchange_total{status="reuse"}': 1,
@@ -134,6 +135,13 @@ def test_metrics_count_exactly_what_was_done(own_server, sign_up):
         'grantex_grants_created_total{kind="root"}': 1,
         'grantex_grants_created_total{kind="delegated"}': 1,
         "grantex_grants_revoked_total": 2,
+        # A person's refusal is counted where people decide; `denied` of authorize is a policy's.
+        'grantex_consent_total{status="denied"}': 1,
+        "grantex_consent_decision_seconds_count": 1,
+        'grantex_reuse_detected_total{kind="code"}': 1,
+        'grantex_reuse_detected_total{kind="refresh_token"}': 1,
+        "grantex_token_refresh_duration_seconds_count": 3,
+        "grantex_token_verify_duration_seconds_count": 4,
     }
 
     expected = sum((story.by_series() for story in told["stories"]), Counter())
