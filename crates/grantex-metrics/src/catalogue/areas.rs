@@ -1,0 +1,190 @@
+//! The metrics, one module a subject.
+
+use super::Area;
+
+macro_rules! areas {
+    ($($module:ident: $title:literal { $($constant:ident = $metric:expr;)+ })+) => {
+        $(
+            #[doc = concat!("Metrics of: ", $title, ".")]
+            pub mod $module {
+                #[allow(unused_imports, reason = "not every area needs every name")]
+                use super::super::{
+                    CASCADES, DEPTHS, JOB_SECONDS, Label, Metric, PEOPLE_SECONDS, REQUEST_SECONDS, SIGN_SECONDS, Values,
+                };
+                #[allow(unused_imports, reason = "not every area needs every name")]
+                use crate::label::{
+                    AnomalyType, Closed as _, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel, Pool, ReuseKind,
+                    Severity, SigningKeyState, WebhookStatus,
+                };
+                #[allow(unused_imports, reason = "not every area needs every name")]
+                use grantex_core::event::{
+                    AgentChange, AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus, VerifyStatus,
+                };
+
+                /// The area's heading.
+                pub const TITLE: &str = $title;
+                $(
+                    #[doc = concat!("See the catalogue: ", stringify!($constant), ".")]
+                    pub const $constant: Metric = $metric;
+                )+
+                /// All of them.
+                pub const ALL: &[Metric] = &[$($constant,)+];
+            }
+        )+
+
+        /// Every area.
+        pub const AREAS: &[Area] = &[$(Area { title: $module::TITLE, metrics: $module::ALL },)+];
+    };
+}
+
+areas! {
+    http: "HTTP" {
+        REQUEST_DURATION = Metric::histogram(
+            "grantex_http_request_duration_seconds",
+            REQUEST_SECONDS,
+            "HTTP request duration; unknown paths are one route, unmatched.",
+        )
+        .labelled(&[
+            Label::closed("method", HttpMethod::texts),
+            Label { name: "route", values: Values::SeenRoutes },
+            Label { name: "status_code", values: Values::SeenStatusCodes },
+        ]);
+        IN_FLIGHT = Metric::gauge("grantex_http_requests_in_flight", "HTTP requests that are being answered.");
+    }
+    authorize: "Authorization" {
+        REQUESTS = Metric::counter("grantex_authorize_total", "Authorization requests, by how they were answered.")
+            .labelled(&[Label::closed("status", AuthorizeStatus::texts)]);
+        DURATION = Metric::histogram(
+            "grantex_authorize_duration_seconds",
+            REQUEST_SECONDS,
+            "Authorization request duration, whatever the answer.",
+        );
+    }
+    consent: "Consent" {
+        OUTCOMES = Metric::counter("grantex_consent_total", "What happened on consent pages and consent endpoints.")
+            .labelled(&[Label::closed("status", ConsentOutcome::texts)]);
+        DECISION = Metric::histogram(
+            "grantex_consent_decision_seconds",
+            PEOPLE_SECONDS,
+            "Time from opening an authorization request to its decision.",
+        );
+    }
+    tokens: "Tokens" {
+        EXCHANGES = Metric::counter("grantex_token_exchange_total", "Token exchange attempts, by how they ended.")
+            .labelled(&[Label::closed("status", ExchangeStatus::texts)]);
+        EXCHANGE_DURATION = Metric::histogram(
+            "grantex_token_exchange_duration_seconds",
+            REQUEST_SECONDS,
+            "Token exchange duration, whatever the outcome.",
+        );
+        REFRESHES = Metric::counter("grantex_token_refresh_total", "Token refresh attempts, by how they ended.")
+            .labelled(&[Label::closed("status", RefreshStatus::texts)]);
+        REFRESH_DURATION = Metric::histogram(
+            "grantex_token_refresh_duration_seconds",
+            REQUEST_SECONDS,
+            "Token refresh duration, whatever the outcome.",
+        );
+        VERIFICATIONS = Metric::counter("grantex_token_verify_total", "Online token verifications, by their result.")
+            .labelled(&[Label::closed("status", VerifyStatus::texts)]);
+        VERIFY_DURATION = Metric::histogram(
+            "grantex_token_verify_duration_seconds",
+            REQUEST_SECONDS,
+            "Online token verification duration, whatever the result.",
+        );
+        SIGN_DURATION = Metric::histogram(
+            "grantex_token_sign_duration_seconds",
+            SIGN_SECONDS,
+            "Time to make the signature of one token.",
+        );
+        DELEGATIONS = Metric::counter("grantex_token_delegations_total", "First tokens of delegated grants.");
+        TOKENS_REVOKED = Metric::counter("grantex_tokens_revoked_total", "Access tokens revoked on their own, without their grant.");
+        REUSE = Metric::counter(
+            "grantex_reuse_detected_total",
+            "Second uses of a code or refresh token that were taken for theft.",
+        )
+        .labelled(&[Label::closed("kind", ReuseKind::texts)]);
+    }
+    grants: "Grants" {
+        ACTIVE = Metric::gauge("grantex_active_grants", "Current active grants count.");
+        CREATED = Metric::counter("grantex_grants_created_total", "Grants created, by how they came about.")
+            .labelled(&[Label::closed("kind", GrantKind::texts)]);
+        REVOKED = Metric::counter("grantex_grants_revoked_total", "Grants revoked (including cascade).");
+        DEPTH = Metric::histogram("grantex_delegation_depth", DEPTHS, "How far from a person new grants are; 0 is a person's own.");
+        CASCADE = Metric::histogram(
+            "grantex_revocation_cascade_size",
+            CASCADES,
+            "How many active grants went with a revoked one.",
+        );
+    }
+    agents: "Developers, agents, audit" {
+        CHANGES = Metric::counter("grantex_agent_changes_total", "Agents registered, changed and deleted.")
+            .labelled(&[Label::closed("change", AgentChange::texts)]);
+        SIGN_UPS = Metric::counter("grantex_developers_signed_up_total", "Developers who signed up.");
+        KEY_ROTATIONS = Metric::counter("grantex_api_keys_rotated_total", "API keys replaced by their developers.");
+        AUDIT_ENTRIES = Metric::counter("grantex_audit_entries_logged_total", "Audit entries that developers wrote.");
+    }
+    limits: "Rate limits" {
+        HITS = Metric::counter("grantex_rate_limit_hits_total", "Requests that a rate limit refused, by route template.")
+            .labelled(&[Label { name: "endpoint", values: Values::Routes }]);
+    }
+    keys: "Signing keys" {
+        SIGNING = Metric::gauge("grantex_signing_keys", "Published signing keys, by what they are doing.")
+            .labelled(&[Label::closed("state", SigningKeyState::texts)]);
+    }
+    webhooks: "Webhooks" {
+        DELIVERIES = Metric::counter("grantex_webhook_deliveries_total", "Webhook delivery outcomes.")
+            .labelled(&[Label::closed("status", WebhookStatus::texts)]);
+    }
+    anomalies: "Anomalies" {
+        DETECTED = Metric::counter("grantex_anomalies_detected_total", "Anomalies detected.")
+            .labelled(&[Label::closed("type", AnomalyType::texts), Label::closed("severity", Severity::texts)]);
+        UNACKNOWLEDGED = Metric::gauge("grantex_anomalies_unacknowledged", "Unacknowledged anomalies.");
+    }
+    database: "Database" {
+        CONNECTIONS = Metric::gauge("grantex_database_pool_connections", "Open database connections.")
+            .labelled(&[Label::closed("pool", Pool::texts)]);
+        IN_USE = Metric::gauge("grantex_database_pool_connections_in_use", "Database connections that are working.")
+            .labelled(&[Label::closed("pool", Pool::texts)]);
+        WAITING = Metric::gauge("grantex_database_pool_waiting", "Calls that wait for a database connection.")
+            .labelled(&[Label::closed("pool", Pool::texts)]);
+        QUEUE_DEPTH = Metric::gauge(
+            "grantex_database_write_queue_depth",
+            "Units of work that wait for the writer of the embedded store, or for their developer's turn.",
+        );
+        ERRORS = Metric::counter("grantex_database_connection_errors_total", "Database connections that failed.")
+            .labelled(&[Label::closed("pool", Pool::texts)]);
+    }
+    jobs: "Jobs" {
+        RUNS = Metric::counter("grantex_job_runs_total", "Runs of periodic jobs, by how they ended.")
+            .labelled(&[Label::closed("job", Job::texts), Label::closed("status", JobStatus::texts)]);
+        DURATION = Metric::histogram("grantex_job_duration_seconds", JOB_SECONDS, "Duration of the runs of periodic jobs.")
+            .labelled(&[Label::closed("job", Job::texts)]);
+        LAST_SUCCESS = Metric::gauge(
+            "grantex_job_last_success_timestamp_seconds",
+            "When a periodic job last succeeded; 0 until it first does.",
+        )
+        .labelled(&[Label::closed("job", Job::texts)]);
+        ROWS = Metric::counter("grantex_job_rows_total", "Rows that periodic jobs changed or removed.")
+            .labelled(&[Label::closed("job", Job::texts)]);
+        JANITOR_ROWS = Metric::counter("grantex_janitor_rows_removed_total", "Rows that the janitor removed, by table.")
+            .labelled(&[Label::closed("table", JanitorTable::texts)]);
+    }
+    logs: "Log" {
+        LINES = Metric::counter("grantex_log_lines_total", "Log lines, by level, written or dropped.")
+            .labelled(&[Label::closed("level", LogLevel::texts)]);
+        DROPPED = Metric::counter("grantex_log_lines_dropped_total", "Log lines dropped because the writer could not keep up.");
+    }
+    build: "Build" {
+        INFO = Metric::gauge("grantex_build_info", "Always 1; the label tells which version runs.")
+            .labelled(&[Label { name: "version", values: Values::Fixed("the version") }]);
+    }
+    process: "Process" {
+        CPU = Metric::counter("process_cpu_seconds_total", "User and system CPU time spent.");
+        RESIDENT = Metric::gauge("process_resident_memory_bytes", "Resident memory.");
+        VIRTUAL = Metric::gauge("process_virtual_memory_bytes", "Virtual memory.");
+        OPEN_FDS = Metric::gauge("process_open_fds", "Open file descriptors.");
+        MAX_FDS = Metric::gauge("process_max_fds", "Limit of open file descriptors.");
+        THREADS = Metric::gauge("process_threads", "Threads.");
+        START_TIME = Metric::gauge("process_start_time_seconds", "When the process started, since the Unix epoch.");
+    }
+}

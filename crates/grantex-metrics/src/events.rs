@@ -1,0 +1,165 @@
+//! Event → counters and histograms: one exhaustive match, so that a new event does not compile until it is counted, or
+//! deliberately not.
+
+use std::time::Duration;
+
+use grantex_core::event::{
+    AgentChange, AuthorizeStatus, ConsentOutcome, Event, ExchangeStatus, Observer, RefreshStatus, VerifyStatus,
+};
+use metrics::{Counter, Histogram};
+
+use crate::catalogue::{agents, authorize, consent, database, grants, limits, tokens};
+use crate::exporter::Registry;
+use crate::family::Counters;
+use crate::label::{Closed as _, GrantKind, Pool, ReuseKind};
+use crate::{Metrics, catalogue::UNMATCHED};
+
+/// The handles that events change.
+pub(crate) struct EventMetrics {
+    exchanges: Counters<ExchangeStatus>,
+    exchange_duration: Histogram,
+    refreshes: Counters<RefreshStatus>,
+    refresh_duration: Histogram,
+    verifications: Counters<VerifyStatus>,
+    verify_duration: Histogram,
+    delegations: Counter,
+    tokens_revoked: Counter,
+    reuse: Counters<ReuseKind>,
+    authorizations: Counters<AuthorizeStatus>,
+    authorize_duration: Histogram,
+    consent: Counters<ConsentOutcome>,
+    consent_decision: Histogram,
+    grants_created: Counters<GrantKind>,
+    grants_revoked: Counter,
+    delegation_depth: Histogram,
+    cascade_size: Histogram,
+    agent_changes: Counters<AgentChange>,
+    sign_ups: Counter,
+    key_rotations: Counter,
+    audit_entries: Counter,
+    rate_limit_hits: Vec<(&'static str, Counter)>,
+    connection_errors: Counters<Pool>,
+}
+
+impl EventMetrics {
+    pub(crate) fn of(registry: &Registry, routes: &[&'static str]) -> Self {
+        let counter = |metric| registry.counter(metric, &[]);
+        let histogram = |metric| registry.histogram(metric, &[]);
+        Self {
+            exchanges: Counters::of(registry, &tokens::EXCHANGES, &[]),
+            exchange_duration: histogram(&tokens::EXCHANGE_DURATION),
+            refreshes: Counters::of(registry, &tokens::REFRESHES, &[]),
+            refresh_duration: histogram(&tokens::REFRESH_DURATION),
+            verifications: Counters::of(registry, &tokens::VERIFICATIONS, &[]),
+            verify_duration: histogram(&tokens::VERIFY_DURATION),
+            delegations: counter(&tokens::DELEGATIONS),
+            tokens_revoked: counter(&tokens::TOKENS_REVOKED),
+            reuse: Counters::of(registry, &tokens::REUSE, &[]),
+            authorizations: Counters::of(registry, &authorize::REQUESTS, &[]),
+            authorize_duration: histogram(&authorize::DURATION),
+            consent: Counters::of(registry, &consent::OUTCOMES, &[]),
+            consent_decision: histogram(&consent::DECISION),
+            grants_created: Counters::of(registry, &grants::CREATED, &[]),
+            grants_revoked: counter(&grants::REVOKED),
+            delegation_depth: histogram(&grants::DEPTH),
+            cascade_size: histogram(&grants::CASCADE),
+            agent_changes: Counters::of(registry, &agents::CHANGES, &[]),
+            sign_ups: counter(&agents::SIGN_UPS),
+            key_rotations: counter(&agents::KEY_ROTATIONS),
+            audit_entries: counter(&agents::AUDIT_ENTRIES),
+            rate_limit_hits: routes
+                .iter()
+                .copied()
+                .chain([UNMATCHED])
+                .map(|route| (route, registry.counter(&limits::HITS, &[("endpoint", route)])))
+                .collect(),
+            connection_errors: Counters::of(registry, &database::ERRORS, &[]),
+        }
+    }
+
+    fn exchange(&self, status: ExchangeStatus, latency: Duration) {
+        self.exchanges.increment(status);
+        self.exchange_duration.record(latency);
+    }
+
+    fn refresh(&self, status: RefreshStatus, latency: Duration) {
+        self.refreshes.increment(status);
+        self.refresh_duration.record(latency);
+    }
+
+    fn authorize(&self, status: AuthorizeStatus, latency: Duration) {
+        self.authorizations.increment(status);
+        self.authorize_duration.record(latency);
+    }
+
+    fn verify(&self, status: VerifyStatus, latency: Duration) {
+        self.verifications.increment(status);
+        self.verify_duration.record(latency);
+    }
+}
+
+impl Observer for Metrics {
+    fn observe(&self, event: &Event, latency: Duration) {
+        let to = &self.events;
+        match event {
+            Event::GrantCreated {
+                delegation_depth,
+                parent_grant_id,
+                ..
+            } => {
+                to.grants_created.increment(if parent_grant_id.is_some() {
+                    GrantKind::Delegated
+                } else {
+                    GrantKind::Root
+                });
+                to.delegation_depth.record(f64::from(*delegation_depth));
+            }
+            Event::GrantRevoked {
+                cascade_count,
+                root_was_active,
+                ..
+            } => {
+                to.grants_revoked.increment(u64::from(*root_was_active) + cascade_count);
+                to.cascade_size.record(*cascade_count as f64);
+            }
+            Event::TokenExchanged(_) => to.exchange(ExchangeStatus::Success, latency),
+            Event::TokenExchangeRejected { status } => to.exchange(*status, latency),
+            Event::TokenRefreshed(_) => to.refresh(RefreshStatus::Success, latency),
+            Event::RefreshReplayed { .. } => to.refresh(RefreshStatus::Replayed, latency),
+            Event::TokenRefreshRejected { status } => to.refresh(*status, latency),
+            Event::TokenDelegated(_) => to.delegations.increment(1),
+            // The attempt itself is counted by the rejection that follows; these count the consequence.
+            Event::CodeReuseDetected { .. } => to.reuse.increment(ReuseKind::Code),
+            Event::RefreshReuseDetected { .. } => to.reuse.increment(ReuseKind::RefreshToken),
+            Event::AuthRequestOpened { .. } => to.authorize(AuthorizeStatus::Success, latency),
+            Event::AuthorizeRejected { status } => to.authorize(*status, latency),
+            // A policy's refusal is counted by the rejection that follows, a person's by the consent.
+            Event::AuthRequestDenied { .. } => {}
+            Event::Consent { outcome, decided_after } => {
+                to.consent.increment(*outcome);
+                if let Some(took) = decided_after {
+                    to.consent_decision.record(*took);
+                }
+            }
+            Event::TokenVerified => to.verify(VerifyStatus::Valid, latency),
+            Event::TokenVerificationFailed { status, .. } => to.verify(*status, latency),
+            Event::TokenRevoked { .. } => to.tokens_revoked.increment(1),
+            Event::AuditEntryLogged => to.audit_entries.increment(1),
+            Event::DeveloperSignedUp { .. } => to.sign_ups.increment(1),
+            Event::ApiKeyRotated { .. } => to.key_rotations.increment(1),
+            Event::AgentChanged { change, .. } => to.agent_changes.increment(*change),
+            Event::RateLimitHit { endpoint, .. } => {
+                let known = to.rate_limit_hits.iter().find(|(route, _)| route == endpoint);
+                // Unknown templates are not let in: the last one is `unmatched`.
+                if let Some((_, counter)) = known.or(to.rate_limit_hits.last()) {
+                    counter.increment(1);
+                }
+            }
+            Event::DatabaseConnectionError { pool, .. } => {
+                if let Some(pool) = Pool::ALL.iter().find(|known| known.text() == *pool) {
+                    to.connection_errors.increment(*pool);
+                }
+            }
+        }
+    }
+}

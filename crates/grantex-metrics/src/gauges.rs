@@ -1,0 +1,121 @@
+//! Gauges that are set from a snapshot, jobs, and the log's own counters.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
+
+use crate::Metrics;
+use crate::catalogue::{database, grants, jobs, keys, logs, tokens};
+use crate::exporter::Registry;
+use crate::family::{Counters, Gauges, Histograms};
+use crate::label::{Closed as _, JanitorTable, Job, JobStatus, LogLevel, Pool, SigningKeyState};
+
+/// The state of one pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolState {
+    /// Open connections.
+    pub connections: u64,
+    /// Connections that are working.
+    pub in_use: u64,
+    /// Calls that wait for one.
+    pub waiting: u64,
+}
+
+pub(crate) struct GaugeMetrics {
+    active_grants: Gauge,
+    signing_keys: Gauges<SigningKeyState>,
+    sign_duration: Histogram,
+    connections: Gauges<Pool>,
+    in_use: Gauges<Pool>,
+    waiting: Gauges<Pool>,
+    queue_depth: Gauge,
+    job_success: Counters<Job>,
+    job_error: Counters<Job>,
+    job_duration: Histograms<Job>,
+    job_last_success: Gauges<Job>,
+    job_rows: Counters<Job>,
+    janitor_rows: Counters<JanitorTable>,
+    log_lines: Counters<LogLevel>,
+    log_dropped: Counter,
+}
+
+impl GaugeMetrics {
+    pub(crate) fn of(registry: &Registry) -> Self {
+        Self {
+            active_grants: registry.gauge(&grants::ACTIVE, &[]),
+            signing_keys: Gauges::of(registry, &keys::SIGNING),
+            sign_duration: registry.histogram(&tokens::SIGN_DURATION, &[]),
+            connections: Gauges::of(registry, &database::CONNECTIONS),
+            in_use: Gauges::of(registry, &database::IN_USE),
+            waiting: Gauges::of(registry, &database::WAITING),
+            queue_depth: registry.gauge(&database::QUEUE_DEPTH, &[]),
+            job_success: Counters::of(registry, &jobs::RUNS, &[("status", JobStatus::Success.text())]),
+            job_error: Counters::of(registry, &jobs::RUNS, &[("status", JobStatus::Error.text())]),
+            job_duration: Histograms::of(registry, &jobs::DURATION),
+            job_last_success: Gauges::of(registry, &jobs::LAST_SUCCESS),
+            job_rows: Counters::of(registry, &jobs::ROWS, &[]),
+            janitor_rows: Counters::of(registry, &jobs::JANITOR_ROWS, &[]),
+            log_lines: Counters::of(registry, &logs::LINES, &[]),
+            log_dropped: registry.counter(&logs::DROPPED, &[]),
+        }
+    }
+}
+
+impl Metrics {
+    /// Sets how many grants are active.
+    pub fn set_active_grants(&self, count: i64) {
+        self.gauges.active_grants.set(count as f64);
+    }
+
+    /// Sets how many signing keys are in a state.
+    pub fn set_signing_keys(&self, state: SigningKeyState, count: usize) {
+        self.gauges.signing_keys.set(state, count as f64);
+    }
+
+    /// Tells how long a signature took.
+    pub fn signed(&self, took: Duration) {
+        self.gauges.sign_duration.record(took);
+    }
+
+    /// Sets the state of a pool.
+    pub fn set_pool(&self, pool: Pool, state: PoolState) {
+        self.gauges.connections.set(pool, state.connections as f64);
+        self.gauges.in_use.set(pool, state.in_use as f64);
+        self.gauges.waiting.set(pool, state.waiting as f64);
+    }
+
+    /// Sets how many units of work wait to be written.
+    pub fn set_write_queue_depth(&self, depth: usize) {
+        self.gauges.queue_depth.set(depth as f64);
+    }
+
+    /// Tells of a run of a job that did what it should: how long it took, how many rows it changed, and the time (seconds
+    /// since the Unix epoch).
+    pub fn job_succeeded(&self, job: Job, took: Duration, rows: u64, at: f64) {
+        self.gauges.job_success.increment(job);
+        self.gauges.job_duration.record(job, took.as_secs_f64());
+        self.gauges.job_rows.add(job, rows);
+        self.gauges.job_last_success.set(job, at);
+    }
+
+    /// Tells of a run of a job that failed.
+    pub fn job_failed(&self, job: Job, took: Duration) {
+        self.gauges.job_error.increment(job);
+        self.gauges.job_duration.record(job, took.as_secs_f64());
+    }
+
+    /// Tells how many rows the janitor removed from a table.
+    pub fn janitor_removed(&self, table: JanitorTable, rows: u64) {
+        self.gauges.janitor_rows.add(table, rows);
+    }
+
+    /// Tells of a log line.
+    pub fn log_line(&self, level: LogLevel) {
+        self.gauges.log_lines.increment(level);
+    }
+
+    /// Tells of a log line that was dropped.
+    pub fn log_line_dropped(&self) {
+        self.gauges.log_dropped.increment(1);
+    }
+}

@@ -1,0 +1,308 @@
+//! Each event counts what the catalogue says, and nothing else.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use grantex_core::clock::Timestamp;
+use grantex_core::event::{
+    AgentChange, AuthorizeStatus, ConsentOutcome, DenialReason, Event, ExchangeStatus, Observer as _, RefreshStatus,
+    TokenIssue, VerifyStatus,
+};
+use grantex_core::grant::RevokedBy;
+use grantex_core::id::{AgentId, DeveloperId, GrantId, TokenId};
+use grantex_core::scope::Scopes;
+use support::{changes, metrics};
+
+fn ulid(prefix: &str) -> String {
+    format!("{prefix}_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+}
+
+fn grant_id() -> GrantId {
+    GrantId::parse(&ulid("grnt")).unwrap()
+}
+
+fn agent_id() -> AgentId {
+    AgentId::parse(&ulid("ag")).unwrap()
+}
+
+fn token_id() -> TokenId {
+    TokenId::parse(&ulid("tok")).unwrap()
+}
+
+fn issue() -> TokenIssue {
+    TokenIssue {
+        token_id: token_id(),
+        grant_id: grant_id(),
+        agent_id: agent_id(),
+        principal_id: "user-1".into(),
+        scopes: Scopes::from_stored("read"),
+        expires_at: Timestamp::from_millis(0),
+    }
+}
+
+fn created(delegation_depth: u32) -> Event {
+    Event::GrantCreated {
+        grant_id: grant_id(),
+        agent_id: agent_id(),
+        principal_id: "user-1".into(),
+        scopes: Scopes::from_stored("read"),
+        expires_at: Timestamp::from_millis(0),
+        delegation_depth,
+        parent_grant_id: (delegation_depth > 0).then(grant_id),
+    }
+}
+
+fn revoked(cascade_count: u64, root_was_active: bool) -> Event {
+    Event::GrantRevoked {
+        grant_id: grant_id(),
+        agent_id: agent_id(),
+        principal_id: "user-1".into(),
+        revoked_by: RevokedBy::Developer,
+        cascade_count,
+        root_was_active,
+    }
+}
+
+/// Every variant with what it changes.
+fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
+    let reuse = |is_code: bool| {
+        let (grant_id, agent_id, principal_id, is_revoked) = (grant_id(), agent_id(), "user-1".to_owned(), true);
+        if is_code {
+            Event::CodeReuseDetected {
+                grant_id,
+                agent_id,
+                principal_id,
+                is_revoked,
+            }
+        } else {
+            Event::RefreshReuseDetected {
+                grant_id,
+                agent_id,
+                principal_id,
+                is_revoked,
+            }
+        }
+    };
+    vec![
+        (
+            created(0),
+            vec![
+                (r#"grantex_grants_created_total{kind="root"}"#, 1.0),
+                ("grantex_delegation_depth_count", 1.0),
+            ],
+        ),
+        (
+            created(2),
+            vec![
+                (r#"grantex_grants_created_total{kind="delegated"}"#, 1.0),
+                ("grantex_delegation_depth_count", 1.0),
+            ],
+        ),
+        (
+            revoked(3, true),
+            vec![
+                ("grantex_grants_revoked_total", 4.0),
+                ("grantex_revocation_cascade_size_count", 1.0),
+            ],
+        ),
+        (
+            revoked(3, false),
+            vec![
+                ("grantex_grants_revoked_total", 3.0),
+                ("grantex_revocation_cascade_size_count", 1.0),
+            ],
+        ),
+        (
+            Event::TokenExchanged(issue()),
+            vec![
+                (r#"grantex_token_exchange_total{status="success"}"#, 1.0),
+                ("grantex_token_exchange_duration_seconds_count", 1.0),
+            ],
+        ),
+        (
+            Event::TokenRefreshed(issue()),
+            vec![
+                (r#"grantex_token_refresh_total{status="success"}"#, 1.0),
+                ("grantex_token_refresh_duration_seconds_count", 1.0),
+            ],
+        ),
+        (
+            Event::TokenDelegated(issue()),
+            vec![("grantex_token_delegations_total", 1.0)],
+        ),
+        (
+            Event::RefreshReplayed {
+                grant_id: grant_id(),
+                agent_id: agent_id(),
+            },
+            vec![
+                (r#"grantex_token_refresh_total{status="replayed"}"#, 1.0),
+                ("grantex_token_refresh_duration_seconds_count", 1.0),
+            ],
+        ),
+        (reuse(true), vec![(r#"grantex_reuse_detected_total{kind="code"}"#, 1.0)]),
+        (
+            reuse(false),
+            vec![(r#"grantex_reuse_detected_total{kind="refresh_token"}"#, 1.0)],
+        ),
+        (
+            Event::AuthRequestOpened {
+                agent_id: agent_id(),
+                principal_id: "user-1".into(),
+                scopes: Scopes::default(),
+            },
+            vec![
+                (r#"grantex_authorize_total{status="success"}"#, 1.0),
+                ("grantex_authorize_duration_seconds_count", 1.0),
+            ],
+        ),
+        (
+            Event::AuthRequestDenied {
+                agent_id: agent_id(),
+                principal_id: "user-1".into(),
+                reason: DenialReason::Principal,
+                scopes: Scopes::default(),
+            },
+            vec![],
+        ),
+        (
+            Event::Consent {
+                outcome: ConsentOutcome::Approved,
+                decided_after: Some(Duration::from_secs(7)),
+            },
+            vec![
+                (r#"grantex_consent_total{status="approved"}"#, 1.0),
+                ("grantex_consent_decision_seconds_count", 1.0),
+            ],
+        ),
+        (
+            Event::Consent {
+                outcome: ConsentOutcome::Shown,
+                decided_after: None,
+            },
+            vec![(r#"grantex_consent_total{status="shown"}"#, 1.0)],
+        ),
+        (
+            Event::TokenVerified,
+            vec![
+                (r#"grantex_token_verify_total{status="valid"}"#, 1.0),
+                ("grantex_token_verify_duration_seconds_count", 1.0),
+            ],
+        ),
+        (
+            Event::TokenRevoked {
+                token_id: token_id(),
+                grant_id: grant_id(),
+                agent_id: agent_id(),
+                principal_id: "user-1".into(),
+            },
+            vec![("grantex_tokens_revoked_total", 1.0)],
+        ),
+        (
+            Event::AuditEntryLogged,
+            vec![("grantex_audit_entries_logged_total", 1.0)],
+        ),
+        (
+            Event::DeveloperSignedUp {
+                developer_id: DeveloperId::parse(&ulid("dev")).unwrap(),
+            },
+            vec![("grantex_developers_signed_up_total", 1.0)],
+        ),
+        (
+            Event::ApiKeyRotated {
+                developer_id: DeveloperId::parse(&ulid("dev")).unwrap(),
+            },
+            vec![("grantex_api_keys_rotated_total", 1.0)],
+        ),
+        (
+            Event::AgentChanged {
+                agent_id: agent_id(),
+                change: AgentChange::Suspended,
+            },
+            vec![(r#"grantex_agent_changes_total{change="suspended"}"#, 1.0)],
+        ),
+        (
+            Event::RateLimitHit {
+                ip: "192.0.2.1".into(),
+                endpoint: "/v1/token",
+                retry_after: 3,
+            },
+            vec![(r#"grantex_rate_limit_hits_total{endpoint="/v1/token"}"#, 1.0)],
+        ),
+        (
+            Event::RateLimitHit {
+                ip: "192.0.2.1".into(),
+                endpoint: "/not/a/route",
+                retry_after: 3,
+            },
+            vec![(r#"grantex_rate_limit_hits_total{endpoint="unmatched"}"#, 1.0)],
+        ),
+        (
+            Event::DatabaseConnectionError {
+                error: "refused".into(),
+                pool: "postgres",
+            },
+            vec![(r#"grantex_database_connection_errors_total{pool="postgres"}"#, 1.0)],
+        ),
+    ]
+}
+
+#[test]
+fn every_event_counts_what_the_catalogue_says_and_nothing_else() {
+    let metrics = metrics();
+    for (event, expected) in table() {
+        let expected: BTreeMap<String, f64> = expected
+            .into_iter()
+            .map(|(series, by)| (series.to_owned(), by))
+            .collect();
+        let changed = changes(&metrics, |metrics| metrics.observe(&event, Duration::from_millis(3)));
+        assert_eq!(changed, expected, "{event:?}");
+    }
+}
+
+#[test]
+fn every_rejection_is_counted_and_timed() {
+    let metrics = metrics();
+    let check = |event: Event, family: &str, status: &str| {
+        let changed = changes(&metrics, |metrics| metrics.observe(&event, Duration::from_millis(3)));
+        let expected = BTreeMap::from([
+            (format!("grantex_{family}_total{{status=\"{status}\"}}"), 1.0),
+            (format!("grantex_{family}_duration_seconds_count"), 1.0),
+        ]);
+        assert_eq!(changed, expected, "{event:?}");
+    };
+    for status in ExchangeStatus::ALL.iter().copied() {
+        check(
+            Event::TokenExchangeRejected { status },
+            "token_exchange",
+            status.as_str(),
+        );
+    }
+    for status in RefreshStatus::ALL.iter().copied() {
+        check(Event::TokenRefreshRejected { status }, "token_refresh", status.as_str());
+    }
+    for status in AuthorizeStatus::ALL.iter().copied() {
+        check(Event::AuthorizeRejected { status }, "authorize", status.as_str());
+    }
+    for status in VerifyStatus::ALL.iter().copied() {
+        check(
+            Event::TokenVerificationFailed { status, token_id: None },
+            "token_verify",
+            status.as_str(),
+        );
+    }
+}
+
+#[test]
+fn durations_fall_into_their_buckets() {
+    let metrics = metrics();
+    metrics.observe(&Event::TokenExchanged(issue()), Duration::from_micros(700));
+    let samples = support::samples(&metrics.render());
+    let bucket = |le: &str| samples[&format!("grantex_token_exchange_duration_seconds_bucket{{le=\"{le}\"}}")];
+    assert_eq!(
+        (bucket("0.0005"), bucket("0.001"), bucket("2"), bucket("+Inf")),
+        (0.0, 1.0, 1.0, 1.0)
+    );
+}
