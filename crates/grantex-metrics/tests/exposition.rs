@@ -1,4 +1,5 @@
 //! The exposition: complete from the start, well named, bounded.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap is a failed test")]
 
 mod support;
 
