@@ -33,6 +33,8 @@
   }
 
   let session = takeSession();
+  // Names by agent id, kept so that the activity still names an agent whose permission was just revoked.
+  const agentNames = new Map();
 
   function takeSession() {
     const token = new URLSearchParams(location.hash.slice(1)).get("session");
@@ -73,7 +75,7 @@
       byId(notice).hidden = notice !== id;
     }
     byId("content").hidden = id !== "content";
-    byId("account").hidden = id !== "content" || byId("principal").textContent === "";
+    byId("account").hidden = id !== "content";
     if (NOTICES.includes(id)) {
       announce("");
       byId(id).querySelector("h2").focus();
@@ -95,10 +97,12 @@
         call("GET", "/v1/principal/grants"),
         call("GET", "/v1/principal/audit"),
       ]);
-      byId("principal").textContent = granted.principalId ?? "";
-      const names = new Map(granted.grants.map((grant) => [grant.agentId, nameOf(grant)]));
+      byId("principal").textContent = granted.principalId;
+      for (const grant of granted.grants) {
+        agentNames.set(grant.agentId, nameOf(grant));
+      }
       fill("grants", "no-grants", granted.grants.map(grantItem));
-      fill("activity", "no-activity", logged.entries.map((entry) => activityItem(entry, names)));
+      fill("activity", "no-activity", logged.entries.map(activityItem));
       show("content");
       return true;
     } catch (error) {
@@ -236,13 +240,13 @@
 
   // Activity
 
-  function activityItem(entry, names) {
+  function activityItem(entry) {
     const item = copyOf("activity-template");
     const outcome = OUTCOMES.get(entry.status);
     item.querySelector(".action").textContent = SERVER_ACTIONS.get(entry.action) ?? entry.action;
     item.querySelector(".outcome").textContent = outcome ?? "";
     item.querySelector(".outcome").hidden = outcome === undefined;
-    item.querySelector(".agent").textContent = names.get(entry.agentId) || entry.agentDid || entry.agentId || "Grantex";
+    item.querySelector(".agent").textContent = agentNames.get(entry.agentId) || entry.agentDid || entry.agentId || "Grantex";
     setTime(item.querySelector("time"), entry.timestamp);
     return item;
   }
@@ -271,6 +275,7 @@
   addEventListener("hashchange", () => {
     if (location.hash.startsWith("#session=")) {
       session = takeSession();
+      agentNames.clear();
       start();
     }
   });

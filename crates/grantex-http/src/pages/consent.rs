@@ -58,4 +58,8 @@ impl ConsentView<'_> {
     fn has_long_name(&self) -> bool {
         self.agent_name.chars().count() > LONG_NAME
     }
+
+    fn has_custom_scope(&self) -> bool {
+        self.scopes.iter().any(|scope| scope.is_custom)
+    }
 }

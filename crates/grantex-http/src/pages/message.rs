@@ -85,9 +85,10 @@ impl MessageView<'_> {
                 "The agent may now do what you approved, for as long as the request said.",
                 "You can close this page and go back to the app.",
             ],
-            Message::Denied => {
-                &["The agent got no access. Nothing was shared.", "You can close this page and go back to the app."]
-            }
+            Message::Denied => &[
+                "The agent got no access. Nothing was shared.",
+                "You can close this page and go back to the app.",
+            ],
             Message::NotFound => &[
                 "The link may be incomplete, or the request may have been removed.",
                 "Go back to the app that sent you here and start again. Nothing was approved.",
