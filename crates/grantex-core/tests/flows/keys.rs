@@ -1,0 +1,67 @@
+use std::sync::Arc;
+
+use grantex_core::clock::{Clock, Lifetime};
+use grantex_core::keys::{KeyManager, KeyManagerError, KeySettings};
+use grantex_core::testing::MemoryStore;
+use grantex_core::token::crypto::MasterKey;
+use grantex_core::token::signer::Algorithm;
+
+use crate::support::World;
+
+fn manager(world: &World, algorithm: Algorithm, master: &str) -> KeyManager<MemoryStore> {
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let sealer = Arc::new(MasterKey::parse(&master.repeat(32)).unwrap());
+    KeyManager::new(world.store.clone(), sealer, clock, KeySettings { algorithm, activation_delay: Lifetime::minutes(10) })
+}
+
+#[tokio::test]
+async fn a_new_key_is_published_before_it_signs_and_an_old_one_until_its_tokens_have_expired() {
+    let world = World::new().await;
+    let keys = manager(&world, Algorithm::Rs256, "22");
+    keys.ensure().await.unwrap();
+    keys.ensure().await.unwrap();
+    let first = keys.ring().await.unwrap().token_signer().key_id().to_owned();
+    assert_eq!(keys.list().await.unwrap().len(), 1, "ensuring twice makes one key");
+    world.grantex.set_keys(keys.ring().await.unwrap());
+    let agent = world.agent(&[]).await;
+    let token = world.issue(&agent, &["read"]).await;
+
+    let second = keys.rotate().await.unwrap().kid;
+    let ring = keys.ring().await.unwrap();
+    assert_eq!(ring.token_signer().key_id(), first);
+    assert_eq!(ring.public_keys().len(), 2);
+    assert!(matches!(keys.retire(&first).await, Err(KeyManagerError::LastKey { .. })));
+    world.clock.advance(Lifetime::minutes(10));
+    let ring = keys.ring().await.unwrap();
+    assert_eq!(ring.token_signer().key_id(), second);
+    world.grantex.set_keys(ring);
+    assert!(world.verify(&token.jwt).await.is_ok());
+
+    world.clock.advance(Lifetime::minutes(2));
+    assert_eq!(keys.prune().await.unwrap(), Vec::<String>::new(), "superseded, and a token of it is alive");
+    world.clock.advance(Lifetime::hours(24));
+    assert_eq!(keys.prune().await.unwrap(), [first]);
+    assert_eq!(keys.ring().await.unwrap().public_keys().len(), 1);
+}
+
+#[tokio::test]
+async fn es256_keeps_an_rsa_key_beside_it() {
+    let world = World::new().await;
+    let keys = manager(&world, Algorithm::Es256, "22");
+    keys.ensure().await.unwrap();
+    let ring = keys.ring().await.unwrap();
+    assert_eq!(ring.token_signer().algorithm(), Algorithm::Es256);
+    assert_eq!(ring.session_signer().algorithm(), Algorithm::Rs256);
+    let kinds: Vec<_> = ring.public_keys().iter().map(|jwk| jwk["kty"].as_str().unwrap()).collect();
+    assert_eq!(kinds.len(), 2);
+    assert!(kinds.contains(&"RSA") && kinds.contains(&"EC"));
+    assert!(ring.public_keys().iter().all(|jwk| jwk.get("d").is_none()), "no private member is published");
+}
+
+#[tokio::test]
+async fn another_master_key_opens_nothing() {
+    let world = World::new().await;
+    manager(&world, Algorithm::Rs256, "22").ensure().await.unwrap();
+    let other = manager(&world, Algorithm::Rs256, "33");
+    assert!(matches!(other.ring().await, Err(KeyManagerError::WrongMasterKey { .. })));
+}

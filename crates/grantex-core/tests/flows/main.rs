@@ -1,0 +1,16 @@
+//! The flows of the domain on a store in memory: what they answer, what they record, what they leave behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod agents;
+mod audit;
+mod authorize;
+mod delegate;
+mod events;
+mod exchange;
+mod keys;
+mod principal;
+mod refresh;
+mod revoke;
+mod support;
+mod sweep;
+mod verify;
