@@ -59,7 +59,7 @@ pub trait DeveloperWrites {
 pub trait AgentWrites {
     /// Adds an agent.
     async fn insert_agent(&mut self, agent: &Agent) -> Result<(), StoreError>;
-    /// Replaces name, description, scopes, status and `updated_at`; `false` when the agent is gone.
+    /// Replaces name, description, scopes, `is_restricted`, status and `updated_at`; `false` when the agent is gone.
     async fn update_agent(&mut self, agent: &Agent) -> Result<bool, StoreError>;
     /// Hides an agent from every read; its rows stay. `false` when it is gone already.
     async fn hide_agent(&mut self, developer: &DeveloperId, id: &AgentId, now: Timestamp) -> Result<bool, StoreError>;

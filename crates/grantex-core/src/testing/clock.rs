@@ -22,13 +22,18 @@ impl ManualClock {
 
     /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(Hands { now: AtomicI64::new(now.as_millis()), monotonic: AtomicU64::new(0) }))
+        Self(Arc::new(Hands {
+            now: AtomicI64::new(now.as_millis()),
+            monotonic: AtomicU64::new(0),
+        }))
     }
 
     /// Moves wall-clock and monotonic time on.
     pub fn advance(&self, by: Lifetime) {
         self.0.now.fetch_add(by.as_millis(), Ordering::SeqCst);
-        self.0.monotonic.fetch_add(u64::try_from(by.as_millis()).unwrap_or(0), Ordering::SeqCst);
+        self.0
+            .monotonic
+            .fetch_add(u64::try_from(by.as_millis()).unwrap_or(0), Ordering::SeqCst);
     }
 
     /// Sets the wall-clock time, back or forth; monotonic time stays, as it does when an operator sets a machine's clock.
@@ -65,6 +70,9 @@ mod tests {
         same.advance(Lifetime::seconds(2));
         assert_eq!(clock.now(), ManualClock::START.plus(Lifetime::seconds(2)));
         clock.set(ManualClock::START);
-        assert_eq!((same.now(), same.monotonic()), (ManualClock::START, Duration::from_secs(2)));
+        assert_eq!(
+            (same.now(), same.monotonic()),
+            (ManualClock::START, Duration::from_secs(2))
+        );
     }
 }

@@ -34,7 +34,10 @@ pub struct Fixtures {
 impl Fixtures {
     /// Fixtures whose ids depend on `seed` only; their clock starts at [`ManualClock::START`].
     pub fn new(seed: u64) -> Self {
-        Self { clock: ManualClock::default(), random: SeededRandom::new(seed) }
+        Self {
+            clock: ManualClock::default(),
+            random: SeededRandom::new(seed),
+        }
     }
 
     /// The clock that the rows are dated by.
@@ -68,7 +71,15 @@ impl Fixtures {
         let id: crate::id::DeveloperId = self.id();
         let email = Some(format!("{}@example.com", id.as_str().to_lowercase()));
         let name = "Acme".to_owned();
-        Developer { id, name, email, mode: Mode::Live, plan: Plan::Enterprise, fido_rp_name: None, created_at }
+        Developer {
+            id,
+            name,
+            email,
+            mode: Mode::Live,
+            plan: Plan::Enterprise,
+            fido_rp_name: None,
+            created_at,
+        }
     }
 
     /// An active agent that may read and write.
@@ -128,7 +139,10 @@ impl Fixtures {
 
     /// A grant that was delegated from `parent` to `agent`.
     pub fn child(&self, parent: &Grant, agent: &Agent) -> Grant {
-        let delegators: Vec<AgentId> = std::iter::once(&parent.agent_id).chain(&parent.delegators).cloned().collect();
+        let delegators: Vec<AgentId> = std::iter::once(&parent.agent_id)
+            .chain(&parent.delegators)
+            .cloned()
+            .collect();
         Grant {
             principal_id: parent.principal_id.clone(),
             scopes: parent.scopes.clone(),
@@ -160,7 +174,11 @@ impl Fixtures {
 
     /// The use of a refresh token, now, for `successor`; no answer is kept.
     pub fn refresh_use(&self, successor: &Token) -> RefreshUse {
-        RefreshUse { at: self.tick(), successor: successor.id.clone(), replay: None }
+        RefreshUse {
+            at: self.tick(),
+            successor: successor.id.clone(),
+            replay: None,
+        }
     }
 
     /// What an audited call may look like.
@@ -177,8 +195,16 @@ impl Fixtures {
     }
 
     /// The next entry of a chain; advances `head`.
-    pub fn audit_entry(&self, developer: &Developer, chain: Chain, head: &mut ChainHead, record: AuditRecord) -> AuditEntry {
-        chain::append(head, developer.id.clone(), chain, record, self.tick(), |at| new_ulid(&self.random, at))
+    pub fn audit_entry(
+        &self,
+        developer: &Developer,
+        chain: Chain,
+        head: &mut ChainHead,
+        record: AuditRecord,
+    ) -> AuditEntry {
+        chain::append(head, developer.id.clone(), chain, record, self.tick(), |at| {
+            new_ulid(&self.random, at)
+        })
     }
 
     /// A developer's event at position `seq`.

@@ -3,9 +3,9 @@
 //!
 //! Nothing here is for production: randomness is predictable, and the store forgets everything.
 
+mod clock;
 pub mod conformance;
 pub mod fixtures;
-mod clock;
 mod memory;
 mod random;
 mod recorder;
@@ -31,7 +31,8 @@ pub(crate) fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
 ///
 /// With a store that works on threads of its own this is a race.
 pub async fn race<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut running: Vec<(Pin<Box<_>>, Option<T>)> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    let mut running: Vec<(Pin<Box<_>>, Option<T>)> =
+        futures.into_iter().map(|future| (Box::pin(future), None)).collect();
     std::future::poll_fn(|cx| {
         let mut is_done = true;
         for (future, value) in &mut running {

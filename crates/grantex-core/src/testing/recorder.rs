@@ -78,7 +78,11 @@ impl Drain for LogLines {
         // The logger's own fields first, so that the line's win; gathering them into a map cannot fail.
         let _ = values.serialize(record, &mut fields);
         let _ = record.kv().serialize(record, &mut fields);
-        locked(&self.0).push(LogLine { level: record.level(), message: record.msg().to_string(), fields: fields.0 });
+        locked(&self.0).push(LogLine {
+            level: record.level(),
+            message: record.msg().to_string(),
+            fields: fields.0,
+        });
         Ok(())
     }
 }
@@ -148,11 +152,20 @@ mod tests {
         let lines = LogLines::default();
         let logger = lines.logger().new(o!("requestId" => "req_1", "n" => 1));
         slog::warn!(logger, "limit.hit"; "n" => 2_u64, "ok" => true, "what" => format_args!("{}", "x"));
-        let fields: Vec<_> = [("n", 2.into()), ("ok", true.into()), ("requestId", "req_1".into()), ("what", "x".into())]
-            .into_iter()
-            .map(|(key, value): (&str, Value)| (key.to_owned(), value))
-            .collect();
-        let line = LogLine { level: Level::Warning, message: "limit.hit".into(), fields: fields.into_iter().collect() };
+        let fields: Vec<_> = [
+            ("n", 2.into()),
+            ("ok", true.into()),
+            ("requestId", "req_1".into()),
+            ("what", "x".into()),
+        ]
+        .into_iter()
+        .map(|(key, value): (&str, Value)| (key.to_owned(), value))
+        .collect();
+        let line = LogLine {
+            level: Level::Warning,
+            message: "limit.hit".into(),
+            fields: fields.into_iter().collect(),
+        };
         assert_eq!(lines.take(), [line]);
         assert_eq!(lines.lines(), []);
     }

@@ -40,12 +40,16 @@ async fn page<S: Store>(
     from: PageStart,
 ) -> crate::page::Page<AuditEntry> {
     let page = PageRequest { size, from };
-    query!(store, [developer, filter, page], |tx| tx.audit_entries(&developer, chain, &filter, &page).await?)
+    query!(store, [developer, filter, page], |tx| tx
+        .audit_entries(&developer, chain, &filter, &page)
+        .await?)
 }
 
 /// All entries that pass a filter.
 async fn all<S: Store>(store: &S, developer: &DeveloperId, chain: Chain, filter: &AuditFilter) -> Vec<AuditEntry> {
-    page(store, developer, chain, filter, 1_000, PageStart::Number(1)).await.items
+    page(store, developer, chain, filter, 1_000, PageStart::Number(1))
+        .await
+        .items
 }
 
 pub async fn an_entry_is_read_back_as_it_was_written<S: Store>(store: S) {
@@ -55,8 +59,15 @@ pub async fn an_entry_is_read_back_as_it_was_written<S: Store>(store: S) {
     // Hashes cover these bytes: no store may reorder members, rewrite numbers or resolve escapes.
     let metadata = r#"{"b":1e21,"a":[1,-0.5,null,true],"z":{"é":"\u0000 \ud83e\udd80 🦀 \\ \""},"":"' % _"}"#;
     let mut records = vec![
-        AuditRecord { metadata: metadata.into(), status: AuditStatus::Failure, ..fixtures.audit_record() },
-        AuditRecord { metadata: format!(r#"{{"x":"{}"}}"#, "é".repeat(30_000)), ..fixtures.audit_record() },
+        AuditRecord {
+            metadata: metadata.into(),
+            status: AuditStatus::Failure,
+            ..fixtures.audit_record()
+        },
+        AuditRecord {
+            metadata: format!(r#"{{"x":"{}"}}"#, "é".repeat(30_000)),
+            ..fixtures.audit_record()
+        },
     ];
     records.extend(odd_texts().into_iter().map(|text| AuditRecord {
         agent_id: text.clone(),
@@ -81,7 +92,10 @@ pub async fn an_entry_is_read_back_as_it_was_written<S: Store>(store: S) {
         }
     }
     let unknown: AuditId = fixtures.id();
-    assert_eq!(query!(store, [own, unknown], |tx| tx.audit_entry(&own, &unknown).await?), None);
+    assert_eq!(
+        query!(store, [own, unknown], |tx| tx.audit_entry(&own, &unknown).await?),
+        None
+    );
 }
 
 pub async fn the_chains_are_apart<S: Store>(store: S) {
@@ -106,10 +120,20 @@ pub async fn pages_go_on_without_gaps_or_repeats<S: Store>(store: S) {
     let fixtures = Fixtures::new(72);
     let tenant = Tenant::create(&store, &fixtures).await;
     let id = &tenant.developer.id;
-    let record = |n: usize| AuditRecord { action: ["even", "odd"][n % 2].into(), ..fixtures.audit_record() };
+    let record = |n: usize| AuditRecord {
+        action: ["even", "odd"][n % 2].into(),
+        ..fixtures.audit_record()
+    };
     let entries = append(&store, &tenant, &fixtures, Chain::Caller, (0..7).map(record)).await;
-    let odd: Vec<AuditEntry> = entries.iter().filter(|entry| entry.record.action == "odd").cloned().collect();
-    let only_odd = AuditFilter { action: Some("odd".into()), ..AuditFilter::default() };
+    let odd: Vec<AuditEntry> = entries
+        .iter()
+        .filter(|entry| entry.record.action == "odd")
+        .cloned()
+        .collect();
+    let only_odd = AuditFilter {
+        action: Some("odd".into()),
+        ..AuditFilter::default()
+    };
 
     for (filter, expected) in [(AuditFilter::default(), &entries), (only_odd, &odd)] {
         let mut seen = Vec::new();
@@ -130,14 +154,34 @@ pub async fn pages_go_on_without_gaps_or_repeats<S: Store>(store: S) {
         assert_eq!(&seen, expected);
         let exact = u32::try_from(expected.len()).unwrap();
         let whole = page(&store, id, Chain::Caller, &filter, exact, PageStart::Number(1)).await;
-        assert_eq!((whole.items.len(), whole.next), (expected.len(), None), "a full page may be the last one");
+        assert_eq!(
+            (whole.items.len(), whole.next),
+            (expected.len(), None),
+            "a full page may be the last one"
+        );
         let beyond = page(&store, id, Chain::Caller, &filter, exact, PageStart::Number(2)).await;
         assert_eq!((beyond.items, beyond.next), (vec![], None));
     }
     // An entry that is appended between two pages is on the last one.
-    let first = page(&store, id, Chain::Caller, &AuditFilter::default(), 6, PageStart::Number(1)).await;
+    let first = page(
+        &store,
+        id,
+        Chain::Caller,
+        &AuditFilter::default(),
+        6,
+        PageStart::Number(1),
+    )
+    .await;
     let late = append(&store, &tenant, &fixtures, Chain::Caller, [record(1)]).await;
-    let rest = page(&store, id, Chain::Caller, &AuditFilter::default(), 6, PageStart::After(first.next.unwrap())).await;
+    let rest = page(
+        &store,
+        id,
+        Chain::Caller,
+        &AuditFilter::default(),
+        6,
+        PageStart::After(first.next.unwrap()),
+    )
+    .await;
     assert_eq!(rest.items, [entries[6].clone(), late[0].clone()]);
 }
 
@@ -145,9 +189,20 @@ pub async fn since_is_inclusive_and_until_exclusive<S: Store>(store: S) {
     let fixtures = Fixtures::new(73);
     let tenant = Tenant::create(&store, &fixtures).await;
     let id = &tenant.developer.id;
-    let entries = append(&store, &tenant, &fixtures, Chain::Caller, (0..4).map(|_| fixtures.audit_record())).await;
+    let entries = append(
+        &store,
+        &tenant,
+        &fixtures,
+        Chain::Caller,
+        (0..4).map(|_| fixtures.audit_record()),
+    )
+    .await;
     let at = |index: usize| entries[index].timestamp;
-    let range = |since, until| AuditFilter { since, until, ..AuditFilter::default() };
+    let range = |since, until| AuditFilter {
+        since,
+        until,
+        ..AuditFilter::default()
+    };
     for (filter, expected) in [
         (range(Some(at(1)), Some(at(3))), &entries[1..3]),
         (range(Some(at(1).plus(Lifetime::millis(1))), None), &entries[2..]),
@@ -161,7 +216,9 @@ pub async fn since_is_inclusive_and_until_exclusive<S: Store>(store: S) {
         assert_eq!(all(&store, id, Chain::Caller, &filter).await, expected, "{filter:?}");
     }
     let filter = range(Some(at(1)), Some(at(3)));
-    let newest = query!(store, [id, filter], |tx| tx.newest_audit_entries(&id, Chain::Caller, &filter, 1).await?);
+    let newest = query!(store, [id, filter], |tx| tx
+        .newest_audit_entries(&id, Chain::Caller, &filter, 1)
+        .await?);
     assert_eq!(newest, entries[2..3]);
 }
 
@@ -187,17 +244,85 @@ pub async fn filters_compare_exactly_and_combine<S: Store>(store: S) {
     let none = AuditFilter::default;
     let text = |text: &str| Some(text.to_owned());
     for (filter, expected) in [
-        (AuditFilter { agent_id: text("ag_1"), ..none() }, vec![0, 1]),
-        (AuditFilter { agent_id: text(""), ..none() }, vec![3]),
-        (AuditFilter { grant_id: text("grnt_1"), ..none() }, vec![0, 2]),
-        (AuditFilter { grant_id: text("grnt_%"), ..none() }, vec![]),
-        (AuditFilter { principal_id: text("user"), ..none() }, vec![0]),
-        (AuditFilter { principal_id: text("us\u{e9}r"), ..none() }, vec![3]),
-        (AuditFilter { principal_id: text("USER"), ..none() }, vec![]),
-        (AuditFilter { action: text("send"), ..none() }, vec![0]),
-        (AuditFilter { action: text("send%"), ..none() }, vec![2]),
-        (AuditFilter { agent_id: text("ag_1"), grant_id: text("grnt_2"), ..none() }, vec![1]),
-        (AuditFilter { agent_id: text("ag_2"), grant_id: text("grnt_2"), ..none() }, vec![]),
+        (
+            AuditFilter {
+                agent_id: text("ag_1"),
+                ..none()
+            },
+            vec![0, 1],
+        ),
+        (
+            AuditFilter {
+                agent_id: text(""),
+                ..none()
+            },
+            vec![3],
+        ),
+        (
+            AuditFilter {
+                grant_id: text("grnt_1"),
+                ..none()
+            },
+            vec![0, 2],
+        ),
+        (
+            AuditFilter {
+                grant_id: text("grnt_%"),
+                ..none()
+            },
+            vec![],
+        ),
+        (
+            AuditFilter {
+                principal_id: text("user"),
+                ..none()
+            },
+            vec![0],
+        ),
+        (
+            AuditFilter {
+                principal_id: text("us\u{e9}r"),
+                ..none()
+            },
+            vec![3],
+        ),
+        (
+            AuditFilter {
+                principal_id: text("USER"),
+                ..none()
+            },
+            vec![],
+        ),
+        (
+            AuditFilter {
+                action: text("send"),
+                ..none()
+            },
+            vec![0],
+        ),
+        (
+            AuditFilter {
+                action: text("send%"),
+                ..none()
+            },
+            vec![2],
+        ),
+        (
+            AuditFilter {
+                agent_id: text("ag_1"),
+                grant_id: text("grnt_2"),
+                ..none()
+            },
+            vec![1],
+        ),
+        (
+            AuditFilter {
+                agent_id: text("ag_2"),
+                grant_id: text("grnt_2"),
+                ..none()
+            },
+            vec![],
+        ),
         (
             AuditFilter {
                 agent_id: text("ag_2"),
@@ -210,9 +335,14 @@ pub async fn filters_compare_exactly_and_combine<S: Store>(store: S) {
             vec![2],
         ),
     ] {
-        let expected: Vec<AuditEntry> = expected.into_iter().map(|index: usize| entries[index].clone()).collect();
+        let expected: Vec<AuditEntry> = expected
+            .into_iter()
+            .map(|index: usize| entries[index].clone())
+            .collect();
         assert_eq!(all(&store, id, Chain::Caller, &filter).await, expected, "{filter:?}");
-        let mut newest = query!(store, [id, filter], |tx| tx.newest_audit_entries(&id, Chain::Caller, &filter, 9).await?);
+        let mut newest = query!(store, [id, filter], |tx| tx
+            .newest_audit_entries(&id, Chain::Caller, &filter, 9)
+            .await?);
         newest.reverse();
         assert_eq!(newest, expected, "{filter:?}");
     }
@@ -222,7 +352,14 @@ pub async fn the_newest_entries_come_newest_first<S: Store>(store: S) {
     let fixtures = Fixtures::new(75);
     let tenant = Tenant::create(&store, &fixtures).await;
     let id = &tenant.developer.id;
-    let entries = append(&store, &tenant, &fixtures, Chain::Server, (0..5).map(|_| fixtures.audit_record())).await;
+    let entries = append(
+        &store,
+        &tenant,
+        &fixtures,
+        Chain::Server,
+        (0..5).map(|_| fixtures.audit_record()),
+    )
+    .await;
     let none = AuditFilter::default();
     let (three, ten, of_caller) = query!(store, [id, none], |tx| (
         tx.newest_audit_entries(&id, Chain::Server, &none, 3).await?,
@@ -230,5 +367,8 @@ pub async fn the_newest_entries_come_newest_first<S: Store>(store: S) {
         tx.newest_audit_entries(&id, Chain::Caller, &none, 10).await?
     ));
     let newest_first: Vec<AuditEntry> = entries.into_iter().rev().collect();
-    assert_eq!((&three[..], &ten, of_caller), (&newest_first[..3], &newest_first, vec![]));
+    assert_eq!(
+        (&three[..], &ten, of_caller),
+        (&newest_first[..3], &newest_first, vec![])
+    );
 }

@@ -25,7 +25,9 @@ async fn by_code<S: Store>(store: &S, hash: &SecretHash) -> Option<AuthRequest> 
 }
 
 async fn approve<S: Store>(store: &S, id: &AuthRequestId, now: Timestamp, hash: &SecretHash, until: Timestamp) -> bool {
-    commit!(store, [id, hash], |tx| tx.approve_auth_request(&id, now, &hash, until).await?)
+    commit!(store, [id, hash], |tx| tx
+        .approve_auth_request(&id, now, &hash, until)
+        .await?)
 }
 
 async fn deny<S: Store>(store: &S, id: &AuthRequestId, now: Timestamp) -> bool {
@@ -33,20 +35,32 @@ async fn deny<S: Store>(store: &S, id: &AuthRequestId, now: Timestamp) -> bool {
 }
 
 async fn consume<S: Store>(store: &S, id: &AuthRequestId, hash: &SecretHash, now: Timestamp, grant: &GrantId) -> bool {
-    commit!(store, [id, hash, grant], |tx| tx.consume_auth_request(&id, &hash, now, &grant).await?)
+    commit!(store, [id, hash, grant], |tx| tx
+        .consume_auth_request(&id, &hash, now, &grant)
+        .await?)
 }
 
 pub async fn a_request_is_read_back_as_it_was_written<S: Store>(store: S) {
     let fixtures = Fixtures::new(20);
     let agent = Tenant::create(&store, &fixtures).await.agent;
-    let approved = AuthRequestState::Approved { code_hash: fixtures.hash(), code_expires_at: FAR };
+    let approved = AuthRequestState::Approved {
+        code_hash: fixtures.hash(),
+        code_expires_at: FAR,
+    };
     let challenge = CodeChallenge::parse("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     assert!(challenge.is_some());
     let mut all = vec![
         fixtures.auth_request(&agent),
-        AuthRequest { status: approved, code_challenge: challenge, ..fixtures.auth_request(&agent) },
+        AuthRequest {
+            status: approved,
+            code_challenge: challenge,
+            ..fixtures.auth_request(&agent)
+        },
         // Just below 2^53, the largest span that the wire can say.
-        AuthRequest { expires_in: Lifetime::millis(9_007_199_254_740_000), ..fixtures.auth_request(&agent) },
+        AuthRequest {
+            expires_in: Lifetime::millis(9_007_199_254_740_000),
+            ..fixtures.auth_request(&agent)
+        },
     ];
     all.extend(odd_texts().into_iter().map(|text| AuthRequest {
         principal_id: text.clone(),
@@ -74,16 +88,25 @@ pub async fn a_request_is_approved_once<S: Store>(store: S) {
     let until = now.plus(Lifetime::minutes(10));
 
     assert!(approve(&store, &request.id, now, &hash, until).await);
-    assert!(!approve(&store, &request.id, now, &other_hash, until).await, "it was approved already");
+    assert!(
+        !approve(&store, &request.id, now, &other_hash, until).await,
+        "it was approved already"
+    );
     assert!(!deny(&store, &request.id, now).await, "it was approved already");
     let expected = AuthRequest {
-        status: AuthRequestState::Approved { code_hash: hash.clone(), code_expires_at: until },
+        status: AuthRequestState::Approved {
+            code_hash: hash.clone(),
+            code_expires_at: until,
+        },
         ..request.clone()
     };
     assert_eq!(read(&store, &request.id).await, Some(expected.clone()));
     assert_eq!(by_code(&store, &hash).await, Some(expected));
     assert_eq!(by_code(&store, &other_hash).await, None);
-    assert!(!approve(&store, &fixtures.id(), now, &other_hash, until).await, "an unknown request");
+    assert!(
+        !approve(&store, &fixtures.id(), now, &other_hash, until).await,
+        "an unknown request"
+    );
 }
 
 pub async fn a_request_is_denied_once<S: Store>(store: S) {
@@ -93,8 +116,17 @@ pub async fn a_request_is_denied_once<S: Store>(store: S) {
 
     assert!(deny(&store, &request.id, now).await);
     assert!(!deny(&store, &request.id, now).await, "it was denied already");
-    assert!(!approve(&store, &request.id, now, &hash, FAR).await, "it was denied already");
-    assert_eq!(read(&store, &request.id).await, Some(AuthRequest { status: AuthRequestState::Denied, ..request }));
+    assert!(
+        !approve(&store, &request.id, now, &hash, FAR).await,
+        "it was denied already"
+    );
+    assert_eq!(
+        read(&store, &request.id).await,
+        Some(AuthRequest {
+            status: AuthRequestState::Denied,
+            ..request
+        })
+    );
     assert_eq!(by_code(&store, &hash).await, None);
     assert!(!deny(&store, &fixtures.id(), now).await, "an unknown request");
 }
@@ -103,7 +135,10 @@ pub async fn an_expired_request_cannot_be_decided<S: Store>(store: S) {
     let fixtures = Fixtures::new(23);
     let request = pending(&store, &fixtures).await;
     let hash = fixtures.hash();
-    assert!(!approve(&store, &request.id, request.expires_at, &hash, FAR).await, "it ends with its last millisecond");
+    assert!(
+        !approve(&store, &request.id, request.expires_at, &hash, FAR).await,
+        "it ends with its last millisecond"
+    );
     assert!(!deny(&store, &request.id, request.expires_at).await);
     assert_eq!(read(&store, &request.id).await, Some(request.clone()));
     let last_moment = request.expires_at.minus(Lifetime::millis(1));
@@ -122,13 +157,24 @@ pub async fn a_code_is_consumed_once_and_still_found<S: Store>(store: S) {
 
     let consumed_at = now.plus(Lifetime::millis(7));
     assert!(consume(&store, &request.id, &hash, consumed_at, &grant).await);
-    assert!(!consume(&store, &request.id, &hash, consumed_at, &other_grant).await, "it was consumed already");
+    assert!(
+        !consume(&store, &request.id, &hash, consumed_at, &other_grant).await,
+        "it was consumed already"
+    );
     assert!(!approve(&store, &request.id, now, &fixtures.hash(), FAR).await);
     assert!(!deny(&store, &request.id, now).await);
-    let status = AuthRequestState::Consumed { code_hash: hash.clone(), consumed_at, grant_id: grant };
+    let status = AuthRequestState::Consumed {
+        code_hash: hash.clone(),
+        consumed_at,
+        grant_id: grant,
+    };
     let expected = AuthRequest { status, ..request };
     assert_eq!(read(&store, &expected.id).await, Some(expected.clone()));
-    assert_eq!(by_code(&store, &hash).await, Some(expected), "a second use must find what the first one made");
+    assert_eq!(
+        by_code(&store, &hash).await,
+        Some(expected),
+        "a second use must find what the first one made"
+    );
 }
 
 pub async fn a_code_is_consumed_only_by_its_hash_and_in_time<S: Store>(store: S) {
@@ -138,9 +184,18 @@ pub async fn a_code_is_consumed_only_by_its_hash_and_in_time<S: Store>(store: S)
     // The code has a clock of its own: it works when the request could not be decided any more.
     let until = request.expires_at.plus(Lifetime::minutes(5));
     assert!(approve(&store, &request.id, now, &hash, until).await);
-    assert!(!consume(&store, &request.id, &fixtures.hash(), now, &grant).await, "another code");
-    assert!(!consume(&store, &request.id, &hash, until, &grant).await, "it ends with its last millisecond");
-    assert!(!consume(&store, &fixtures.id(), &hash, now, &grant).await, "another request");
+    assert!(
+        !consume(&store, &request.id, &fixtures.hash(), now, &grant).await,
+        "another code"
+    );
+    assert!(
+        !consume(&store, &request.id, &hash, until, &grant).await,
+        "it ends with its last millisecond"
+    );
+    assert!(
+        !consume(&store, &fixtures.id(), &hash, now, &grant).await,
+        "another request"
+    );
     assert!(consume(&store, &request.id, &hash, until.minus(Lifetime::millis(1)), &grant).await);
 }
 

@@ -11,18 +11,38 @@ pub async fn a_developer_is_read_back_as_it_was_written<S: Store>(store: S) {
     let fixtures = Fixtures::new(1);
     assert!(query!(store, [], |tx| tx.has_no_developer().await?));
     let mut all = vec![
-        Developer { email: None, mode: Mode::Sandbox, plan: Plan::Free, created_at: FAR, ..fixtures.developer() },
-        Developer { fido_rp_name: Some(String::new()), plan: Plan::Pro, ..fixtures.developer() },
+        Developer {
+            email: None,
+            mode: Mode::Sandbox,
+            plan: Plan::Free,
+            created_at: FAR,
+            ..fixtures.developer()
+        },
+        Developer {
+            fido_rp_name: Some(String::new()),
+            plan: Plan::Pro,
+            ..fixtures.developer()
+        },
     ];
     for (index, text) in odd_texts().into_iter().enumerate() {
         let email = Some(format!("{text}{index}"));
-        all.push(Developer { name: text.clone(), email, fido_rp_name: Some(text), ..fixtures.developer() });
+        all.push(Developer {
+            name: text.clone(),
+            email,
+            fido_rp_name: Some(text),
+            ..fixtures.developer()
+        });
     }
     for developer in all {
         let (id, key_hash, other_hash) = (developer.id.clone(), fixtures.hash(), fixtures.hash());
-        let before = query!(store, [id, key_hash], |tx| (tx.developer(&id).await?, tx.developer_by_key(&key_hash).await?));
+        let before = query!(store, [id, key_hash], |tx| (
+            tx.developer(&id).await?,
+            tx.developer_by_key(&key_hash).await?
+        ));
         assert_eq!(before, (None, None));
-        assert!(commit!(store, [developer, key_hash], |tx| tx.insert_developer(&developer, &key_hash).await?));
+        assert!(commit!(store, [developer, key_hash], |tx| tx
+            .insert_developer(&developer, &key_hash)
+            .await?));
         let (by_id, by_key, by_other) = query!(store, [id, key_hash, other_hash], |tx| (
             tx.developer(&id).await?,
             tx.developer_by_key(&key_hash).await?,
@@ -38,7 +58,10 @@ pub async fn a_developer_is_read_back_as_it_was_written<S: Store>(store: S) {
 pub async fn an_email_is_unique_and_a_refusal_leaves_the_unit_usable<S: Store>(store: S) {
     let fixtures = Fixtures::new(2);
     let first = Tenant::create(&store, &fixtures).await.developer;
-    let second = Developer { email: first.email.clone(), ..fixtures.developer() };
+    let second = Developer {
+        email: first.email.clone(),
+        ..fixtures.developer()
+    };
     let third = fixtures.developer();
     let hashes = (fixtures.hash(), fixtures.hash());
     let accepted = commit!(store, [second, third, hashes], |tx| {
@@ -57,8 +80,16 @@ pub async fn an_email_is_unique_and_a_refusal_leaves_the_unit_usable<S: Store>(s
 pub async fn developers_without_an_email_do_not_collide<S: Store>(store: S) {
     let fixtures = Fixtures::new(3);
     for _ in 0..2 {
-        let (developer, hash) = (Developer { email: None, ..fixtures.developer() }, fixtures.hash());
-        assert!(commit!(store, [developer, hash], |tx| tx.insert_developer(&developer, &hash).await?));
+        let (developer, hash) = (
+            Developer {
+                email: None,
+                ..fixtures.developer()
+            },
+            fixtures.hash(),
+        );
+        assert!(commit!(store, [developer, hash], |tx| tx
+            .insert_developer(&developer, &hash)
+            .await?));
     }
 }
 
@@ -66,15 +97,39 @@ pub async fn a_key_is_replaced_only_by_who_knows_the_old_one<S: Store>(store: S)
     let fixtures = Fixtures::new(4);
     let tenant = Tenant::create(&store, &fixtures).await;
     let other = Tenant::create(&store, &fixtures).await;
-    let (id, old, new, third) = (tenant.developer.id.clone(), tenant.key_hash.clone(), fixtures.hash(), fixtures.hash());
+    let (id, old, new, third) = (
+        tenant.developer.id.clone(),
+        tenant.key_hash.clone(),
+        fixtures.hash(),
+        fixtures.hash(),
+    );
     let unknown: DeveloperId = fixtures.id();
 
-    assert!(!commit!(store, [id, new, third], |tx| tx.replace_api_key(&id, &third, &new).await?), "a wrong old key");
+    assert!(
+        !commit!(store, [id, new, third], |tx| tx
+            .replace_api_key(&id, &third, &new)
+            .await?),
+        "a wrong old key"
+    );
     let foreign = other.key_hash.clone();
-    assert!(!commit!(store, [id, foreign, new], |tx| tx.replace_api_key(&id, &foreign, &new).await?), "somebody else's key");
-    assert!(!commit!(store, [unknown, old, new], |tx| tx.replace_api_key(&unknown, &old, &new).await?));
-    assert!(commit!(store, [id, old, new], |tx| tx.replace_api_key(&id, &old, &new).await?));
-    assert!(!commit!(store, [id, old, third], |tx| tx.replace_api_key(&id, &old, &third).await?), "it was replaced already");
+    assert!(
+        !commit!(store, [id, foreign, new], |tx| tx
+            .replace_api_key(&id, &foreign, &new)
+            .await?),
+        "somebody else's key"
+    );
+    assert!(!commit!(store, [unknown, old, new], |tx| tx
+        .replace_api_key(&unknown, &old, &new)
+        .await?));
+    assert!(commit!(store, [id, old, new], |tx| tx
+        .replace_api_key(&id, &old, &new)
+        .await?));
+    assert!(
+        !commit!(store, [id, old, third], |tx| tx
+            .replace_api_key(&id, &old, &third)
+            .await?),
+        "it was replaced already"
+    );
 
     let found = query!(store, [old, new, foreign], |tx| (
         tx.developer_by_key(&old).await?,
@@ -102,10 +157,17 @@ pub async fn plan_and_display_name_are_set<S: Store>(store: S) {
         assert_eq!(tenant.head(&store).await.plan, plan);
     }
     assert!(commit!(store, [id], |tx| tx.set_fido_rp_name(&id, "Zoë's").await?));
-    let expected = Developer { fido_rp_name: Some("Zoë's".into()), ..tenant.developer };
+    let expected = Developer {
+        fido_rp_name: Some("Zoë's".into()),
+        ..tenant.developer
+    };
     assert_eq!(query!(store, [id], |tx| tx.developer(&id).await?), Some(expected));
     let id = other.developer.id.clone();
-    assert_eq!(query!(store, [id], |tx| tx.developer(&id).await?), Some(other.developer), "nobody else is changed");
+    assert_eq!(
+        query!(store, [id], |tx| tx.developer(&id).await?),
+        Some(other.developer),
+        "nobody else is changed"
+    );
 }
 
 pub async fn ids_are_listed_in_order_and_in_pieces<S: Store>(store: S) {

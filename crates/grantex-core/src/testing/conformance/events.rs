@@ -14,8 +14,21 @@ async fn append<S: Store>(store: &S, tenant: &Tenant, events: Vec<EventRow>) {
 }
 
 fn read_back(row: &EventRow) -> StoredEvent {
-    let EventRow { seq, id, kind, payload, created_at, .. } = row.clone();
-    StoredEvent { seq, id, kind: kind.to_owned(), payload, created_at }
+    let EventRow {
+        seq,
+        id,
+        kind,
+        payload,
+        created_at,
+        ..
+    } = row.clone();
+    StoredEvent {
+        seq,
+        id,
+        kind: kind.to_owned(),
+        payload,
+        created_at,
+    }
 }
 
 pub async fn events_are_read_in_order_behind_a_position<S: Store>(store: S) {
@@ -48,12 +61,19 @@ pub async fn a_payload_keeps_its_bytes<S: Store>(store: S) {
     let fixtures = Fixtures::new(81);
     let tenant = Tenant::create(&store, &fixtures).await;
     // Receivers check a signature over these bytes, so their order and form must stay.
-    let mut payloads = vec![r#"{"b": 1,  "a":1.0,"a":2,"é":"\u0041\u0000"}"#.to_owned(), "é".repeat(50_000)];
+    let mut payloads = vec![
+        r#"{"b": 1,  "a":1.0,"a":2,"é":"\u0041\u0000"}"#.to_owned(),
+        "é".repeat(50_000),
+    ];
     payloads.extend(odd_texts());
     let events: Vec<EventRow> = payloads
         .into_iter()
         .zip(1..)
-        .map(|(payload, seq)| EventRow { payload, kind: "token.reuse_detected", ..fixtures.event(&tenant.developer, seq) })
+        .map(|(payload, seq)| EventRow {
+            payload,
+            kind: "token.reuse_detected",
+            ..fixtures.event(&tenant.developer, seq)
+        })
         .collect();
     append(&store, &tenant, events.clone()).await;
     let id = tenant.developer.id;

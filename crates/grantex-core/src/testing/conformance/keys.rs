@@ -18,13 +18,36 @@ pub async fn a_key_is_read_back_as_it_was_written<S: Store>(store: S) {
     let fixtures = Fixtures::new(100);
     assert_eq!(all(&store).await, []);
     let now = fixtures.now();
-    let oldest = StoredKey { algorithm: "ES256".into(), activates_at: FAR, ..fixtures.signing_key() };
-    let imported = StoredKey { state: KeyState::Retired, retired_at: Some(now), ..fixtures.signing_key() };
-    let odd = StoredKey { sealed_private_key: "QUJD".repeat(1_000), public_jwk: odd_texts().concat(), ..fixtures.signing_key() };
+    let oldest = StoredKey {
+        algorithm: "ES256".into(),
+        activates_at: FAR,
+        ..fixtures.signing_key()
+    };
+    let imported = StoredKey {
+        state: KeyState::Retired,
+        retired_at: Some(now),
+        ..fixtures.signing_key()
+    };
+    let odd = StoredKey {
+        sealed_private_key: "QUJD".repeat(1_000),
+        public_jwk: odd_texts().concat(),
+        ..fixtures.signing_key()
+    };
     for key in [&odd, &oldest, &imported] {
         assert!(insert(&store, key, false).await);
     }
-    assert!(!insert(&store, &StoredKey { public_jwk: "another".into(), ..odd.clone() }, false).await, "the kid is there already");
+    assert!(
+        !insert(
+            &store,
+            &StoredKey {
+                public_jwk: "another".into(),
+                ..odd.clone()
+            },
+            false
+        )
+        .await,
+        "the kid is there already"
+    );
     assert_eq!(all(&store).await, [oldest.clone(), imported.clone(), odd.clone()]);
     let (active, retired) = query!(store, [], |tx| (
         tx.signing_keys_in(KeyState::Active).await?,
@@ -35,27 +58,38 @@ pub async fn a_key_is_read_back_as_it_was_written<S: Store>(store: S) {
 
 pub async fn only_one_first_key_of_an_algorithm_is_accepted<S: Store>(store: S) {
     let fixtures = Fixtures::new(101);
-    let (first, second, rotated, third) =
-        (fixtures.signing_key(), fixtures.signing_key(), fixtures.signing_key(), fixtures.signing_key());
-    let other_algorithm = StoredKey { algorithm: "ES256".into(), ..fixtures.signing_key() };
+    let (first, second, rotated, third) = (
+        fixtures.signing_key(),
+        fixtures.signing_key(),
+        fixtures.signing_key(),
+        fixtures.signing_key(),
+    );
+    let other_algorithm = StoredKey {
+        algorithm: "ES256".into(),
+        ..fixtures.signing_key()
+    };
     let now = fixtures.now();
     assert!(insert(&store, &first, true).await);
-    assert!(!insert(&store, &second, true).await, "the first of its algorithm is there");
+    assert!(
+        !insert(&store, &second, true).await,
+        "the first of its algorithm is there"
+    );
     assert!(!insert(&store, &first, true).await);
     assert!(insert(&store, &other_algorithm, true).await);
-    assert!(insert(&store, &rotated, false).await, "a rotation adds a second active key");
+    assert!(
+        insert(&store, &rotated, false).await,
+        "a rotation adds a second active key"
+    );
     assert!(!insert(&store, &third, true).await);
     for key in [&first, &rotated] {
         let kid = key.kid.clone();
         assert!(commit!(store, [kid], |tx| tx.retire_signing_key(&kid, now).await?));
     }
     assert!(insert(&store, &third, true).await, "no key of its algorithm is active");
-    assert_eq!(all(&store).await.iter().map(|key| &key.kid).collect::<Vec<_>>(), [
-        &first.kid,
-        &rotated.kid,
-        &third.kid,
-        &other_algorithm.kid
-    ]);
+    assert_eq!(
+        all(&store).await.iter().map(|key| &key.kid).collect::<Vec<_>>(),
+        [&first.kid, &rotated.kid, &third.kid, &other_algorithm.kid]
+    );
 }
 
 pub async fn a_key_is_retired_and_removed_in_this_order<S: Store>(store: S) {
@@ -64,13 +98,26 @@ pub async fn a_key_is_retired_and_removed_in_this_order<S: Store>(store: S) {
     assert!(insert(&store, &key, false).await);
     assert!(insert(&store, &other, false).await);
     let (kid, now) = (key.kid.clone(), fixtures.now());
-    assert!(!commit!(store, [kid], |tx| tx.remove_signing_key(&kid).await?), "an active key stays");
+    assert!(
+        !commit!(store, [kid], |tx| tx.remove_signing_key(&kid).await?),
+        "an active key stays"
+    );
     assert!(commit!(store, [kid], |tx| tx.retire_signing_key(&kid, now).await?));
-    assert!(!commit!(store, [kid], |tx| tx.retire_signing_key(&kid, FAR).await?), "retired already");
-    let retired = StoredKey { state: KeyState::Retired, retired_at: Some(now), ..key };
+    assert!(
+        !commit!(store, [kid], |tx| tx.retire_signing_key(&kid, FAR).await?),
+        "retired already"
+    );
+    let retired = StoredKey {
+        state: KeyState::Retired,
+        retired_at: Some(now),
+        ..key
+    };
     assert_eq!(all(&store).await, [retired, other.clone()]);
     assert!(commit!(store, [kid], |tx| tx.remove_signing_key(&kid).await?));
-    let is_found = commit!(store, [kid], |tx| (tx.remove_signing_key(&kid).await?, tx.retire_signing_key(&kid, now).await?));
+    let is_found = commit!(store, [kid], |tx| (
+        tx.remove_signing_key(&kid).await?,
+        tx.retire_signing_key(&kid, now).await?
+    ));
     assert_eq!(is_found, (false, false));
     assert_eq!(all(&store).await, [other]);
 }
@@ -80,9 +127,21 @@ pub async fn a_key_is_needed_while_a_token_of_it_lives<S: Store>(store: S) {
     let tenant = Tenant::create(&store, &fixtures).await;
     let grant = fixtures.grant(&tenant.agent);
     let end = fixtures.now().plus(Lifetime::minutes(5));
-    let short = Token { key_id: "old".into(), expires_at: end, ..fixtures.token(&grant) };
-    let shorter = Token { key_id: "old".into(), expires_at: end.minus(Lifetime::minutes(1)), ..fixtures.token(&grant) };
-    let revoked = Token { key_id: "revoked".into(), revoked_at: Some(end), ..fixtures.token(&grant) };
+    let short = Token {
+        key_id: "old".into(),
+        expires_at: end,
+        ..fixtures.token(&grant)
+    };
+    let shorter = Token {
+        key_id: "old".into(),
+        expires_at: end.minus(Lifetime::minutes(1)),
+        ..fixtures.token(&grant)
+    };
+    let revoked = Token {
+        key_id: "revoked".into(),
+        revoked_at: Some(end),
+        ..fixtures.token(&grant)
+    };
     tenant.insert_grants(&store, &[&grant]).await;
     tenant.insert_tokens(&store, &[&short, &shorter, &revoked]).await;
     let now = fixtures.now();

@@ -17,12 +17,19 @@ fn fill(ledger: &mut Ledger, tenant: &Tenant, fixtures: &Fixtures) {
     ledger.grants = vec![root, child];
     ledger.head.active_grants += 2;
     for chain in [Chain::Server, Chain::Caller, Chain::Server] {
-        let entry = fixtures.audit_entry(&tenant.developer, chain, ledger.head.chain_mut(chain), fixtures.audit_record());
+        let entry = fixtures.audit_entry(
+            &tenant.developer,
+            chain,
+            ledger.head.chain_mut(chain),
+            fixtures.audit_record(),
+        );
         ledger.audit.push(entry);
     }
     for _ in 0..3 {
         ledger.head.event_seq += 1;
-        ledger.events.push(fixtures.event(&tenant.developer, ledger.head.event_seq));
+        ledger
+            .events
+            .push(fixtures.event(&tenant.developer, ledger.head.event_seq));
     }
 }
 
@@ -48,20 +55,42 @@ async fn write<S: Store>(store: &S, ledger: &Ledger) -> Result<(), StoreError> {
 
 async fn assert_written<S: Store>(store: &S, ledger: &Ledger) {
     let developer = ledger.developer_id.clone();
-    assert_eq!(commit!(store, [developer], |tx| tx.lock_head(&developer).await?), Some(ledger.head.clone()));
+    assert_eq!(
+        commit!(store, [developer], |tx| tx.lock_head(&developer).await?),
+        Some(ledger.head.clone())
+    );
     for grant in ledger.grants.clone() {
-        assert_eq!(query!(store, [developer, grant], |tx| tx.grant(&developer, &grant.id).await?), Some(grant));
+        assert_eq!(
+            query!(store, [developer, grant], |tx| tx.grant(&developer, &grant.id).await?),
+            Some(grant)
+        );
     }
     for Token { id, .. } in &ledger.tokens {
         assert!(query!(store, [id], |tx| tx.token(&id).await?).is_some());
     }
     for entry in ledger.audit.clone() {
-        assert_eq!(query!(store, [developer, entry], |tx| tx.audit_entry(&developer, &entry.id).await?), Some(entry));
+        assert_eq!(
+            query!(store, [developer, entry], |tx| tx
+                .audit_entry(&developer, &entry.id)
+                .await?),
+            Some(entry)
+        );
     }
     for event in ledger.events.clone() {
-        let found = query!(store, [developer], |tx| tx.events_after(&developer, event.seq - 1, 1).await?);
+        let found = query!(store, [developer], |tx| tx
+            .events_after(&developer, event.seq - 1, 1)
+            .await?);
         let (kind, payload) = (event.kind.to_owned(), event.payload);
-        assert_eq!(found, [StoredEvent { seq: event.seq, id: event.id, kind, payload, created_at: event.created_at }]);
+        assert_eq!(
+            found,
+            [StoredEvent {
+                seq: event.seq,
+                id: event.id,
+                kind,
+                payload,
+                created_at: event.created_at
+            }]
+        );
     }
 }
 
@@ -78,7 +107,10 @@ pub async fn everything_in_a_ledger_is_there_afterwards<S: Store>(store: S) {
     assert_eq!(tenant.head(&store).await, empty);
     let ledger = filled(&tenant, &fixtures, empty);
     write(&store, &ledger).await.unwrap();
-    assert_eq!((ledger.head.server.seq, ledger.head.caller.seq, ledger.head.event_seq), (2, 1, 3));
+    assert_eq!(
+        (ledger.head.server.seq, ledger.head.caller.seq, ledger.head.event_seq),
+        (2, 1, 3)
+    );
     assert_written(&store, &ledger).await;
 }
 
@@ -89,13 +121,22 @@ pub async fn the_head_advances_and_the_next_unit_builds_on_it<S: Store>(store: S
         let ledger = filled(&tenant, &fixtures, tenant.head(&store).await);
         write(&store, &ledger).await.unwrap();
         assert_written(&store, &ledger).await;
-        assert_eq!((ledger.head.active_grants, ledger.head.event_seq), (2 * round, 3 * round));
+        assert_eq!(
+            (ledger.head.active_grants, ledger.head.event_seq),
+            (2 * round, 3 * round)
+        );
     }
     assert_eq!(query!(store, [], |tx| tx.total_active_grants().await?), 6);
     // A unit may have nothing to insert and still change the count.
     tenant.write(&store, |ledger| ledger.head.active_grants -= 4).await;
     let id = tenant.developer.id.clone();
-    assert_eq!(query!(store, [id], |tx| (tx.active_grants(&id).await?, tx.total_active_grants().await?)), (2, 2));
+    assert_eq!(
+        query!(store, [id], |tx| (
+            tx.active_grants(&id).await?,
+            tx.total_active_grants().await?
+        )),
+        (2, 2)
+    );
     assert_eq!(tenant.head(&store).await.event_seq, 9);
 }
 
@@ -109,7 +150,9 @@ pub async fn heads_of_developers_are_independent<S: Store>(store: S) {
     let first = Tenant::create(&store, &fixtures).await;
     let second = Tenant::create(&store, &fixtures).await;
     let before = second.head(&store).await;
-    write(&store, &filled(&first, &fixtures, first.head(&store).await)).await.unwrap();
+    write(&store, &filled(&first, &fixtures, first.head(&store).await))
+        .await
+        .unwrap();
     assert_eq!(second.head(&store).await, before);
     // Both number their entries and events from 1.
     let ledger = filled(&second, &fixtures, before);
@@ -145,11 +188,18 @@ pub async fn a_second_row_with_the_same_id_fails_the_unit<S: Store>(store: S) {
         spoil(&|ledger| ledger.events[0].seq = first.events[0].seq),
     ];
     for (index, ledger) in spoiled.into_iter().enumerate() {
-        assert!(matches!(write(&store, &ledger).await, Err(StoreError::Unavailable(_))), "ledger {index} was taken");
+        assert!(
+            matches!(write(&store, &ledger).await, Err(StoreError::Unavailable(_))),
+            "ledger {index} was taken"
+        );
     }
     assert_written(&store, &first).await;
     let (id, seq) = (tenant.developer.id.clone(), first.head.event_seq);
-    assert_eq!(query!(store, [id], |tx| tx.events_after(&id, seq, 10).await?), [], "nothing of the others is left");
+    assert_eq!(
+        query!(store, [id], |tx| tx.events_after(&id, seq, 10).await?),
+        [],
+        "nothing of the others is left"
+    );
     let next = fresh();
     write(&store, &next).await.unwrap();
     assert_written(&store, &next).await;
@@ -163,8 +213,13 @@ pub async fn a_large_ledger_fits<S: Store>(store: S) {
     let mut ledger = empty_ledger(tenant.developer.id.clone(), tenant.head(&store).await);
     for seq in 1..=COUNT {
         let grant = fixtures.grant(&tenant.agent);
-        let record = AuditRecord { grant_id: grant.id.to_string(), ..fixtures.audit_record() };
-        ledger.audit.push(fixtures.audit_entry(&tenant.developer, Chain::Server, &mut ledger.head.server, record));
+        let record = AuditRecord {
+            grant_id: grant.id.to_string(),
+            ..fixtures.audit_record()
+        };
+        ledger
+            .audit
+            .push(fixtures.audit_entry(&tenant.developer, Chain::Server, &mut ledger.head.server, record));
         ledger.events.push(fixtures.event(&tenant.developer, seq));
         ledger.tokens.push(fixtures.token(&grant));
         ledger.grants.push(grant);
@@ -175,14 +230,24 @@ pub async fn a_large_ledger_fits<S: Store>(store: S) {
 
     let developer = tenant.developer.id.clone();
     assert_eq!(tenant.head(&store).await, ledger.head);
-    let page = PageRequest { size: MAX_PAGE_SIZE, from: PageStart::Number(1) };
+    let page = PageRequest {
+        size: MAX_PAGE_SIZE,
+        from: PageStart::Number(1),
+    };
     let (entries, events) = query!(store, [developer, page], |tx| (
-        tx.audit_entries(&developer, Chain::Server, &crate::audit::AuditFilter::default(), &page).await?,
+        tx.audit_entries(&developer, Chain::Server, &crate::audit::AuditFilter::default(), &page)
+            .await?,
         tx.events_after(&developer, 0, MAX_PAGE_SIZE).await?
     ));
     assert_eq!(entries.next, None);
     assert_eq!(entries.items, ledger.audit);
-    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=COUNT).collect::<Vec<_>>());
+    assert_eq!(
+        events.iter().map(|event| event.seq).collect::<Vec<_>>(),
+        (1..=COUNT).collect::<Vec<_>>()
+    );
     let last = ledger.tokens.pop().unwrap();
-    assert_eq!(query!(store, [last], |tx| tx.token(&last.id).await?).unwrap().token, last);
+    assert_eq!(
+        query!(store, [last], |tx| tx.token(&last.id).await?).unwrap().token,
+        last
+    );
 }

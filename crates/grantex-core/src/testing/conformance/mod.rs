@@ -12,7 +12,11 @@
 //!
 //! Some cases race several units against each other. They say little about a store that runs everything on the caller's
 //! task, and something about every other one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing check must panic: that is what a case reports by")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failing check must panic: that is what a case reports by"
+)]
 
 #[macro_use]
 mod support;
@@ -80,7 +84,13 @@ pub async fn run<S: Store>(make: impl AsyncFn() -> S) {
             failed.push(case.name);
         }
     }
-    assert!(failed.is_empty(), "{} of {} conformance cases failed: {}", failed.len(), cases.len(), failed.join(", "));
+    assert!(
+        failed.is_empty(),
+        "{} of {} conformance cases failed: {}",
+        failed.len(),
+        cases.len(),
+        failed.join(", ")
+    );
 }
 
 /// Whether a case ends without a panic.

@@ -24,26 +24,48 @@ fn each<T>(make: impl Fn() -> T) -> Vec<T> {
 
 fn winners<T: Clone>(runners: &[T], won: &[bool]) -> Vec<T> {
     assert_eq!(won.len(), runners.len());
-    runners.iter().zip(won).filter(|(_, won)| **won).map(|(runner, _)| runner.clone()).collect()
+    runners
+        .iter()
+        .zip(won)
+        .filter(|(_, won)| **won)
+        .map(|(runner, _)| runner.clone())
+        .collect()
 }
 
 pub async fn one_of_many_consumes_a_code<S: Store>(store: S) {
     let fixtures = Fixtures::new(130);
     let tenant = Tenant::create(&store, &fixtures).await;
     let (hash, now) = (fixtures.hash(), fixtures.now());
-    let status = AuthRequestState::Approved { code_hash: hash.clone(), code_expires_at: now.plus(Lifetime::minutes(10)) };
-    let request = AuthRequest { status, ..fixtures.auth_request(&tenant.agent) };
+    let status = AuthRequestState::Approved {
+        code_hash: hash.clone(),
+        code_expires_at: now.plus(Lifetime::minutes(10)),
+    };
+    let request = AuthRequest {
+        status,
+        ..fixtures.auth_request(&tenant.agent)
+    };
     commit!(store, [request], |tx| tx.insert_auth_request(&request).await?);
     let grants: Vec<GrantId> = each(|| fixtures.id());
     let id = &request.id;
     let won = race(grants.iter().map(|grant| {
         let (store, hash) = (&store, &hash);
-        async move { commit!(store, [id, hash, grant], |tx| tx.consume_auth_request(&id, &hash, now, &grant).await?) }
+        async move {
+            commit!(store, [id, hash, grant], |tx| tx
+                .consume_auth_request(&id, &hash, now, &grant)
+                .await?)
+        }
     }))
     .await;
     let [winner] = winners(&grants, &won).try_into().unwrap();
-    let expected = AuthRequestState::Consumed { code_hash: hash.clone(), consumed_at: now, grant_id: winner };
-    assert_eq!(query!(store, [id], |tx| tx.auth_request(&id).await?).unwrap().status, expected);
+    let expected = AuthRequestState::Consumed {
+        code_hash: hash.clone(),
+        consumed_at: now,
+        grant_id: winner,
+    };
+    assert_eq!(
+        query!(store, [id], |tx| tx.auth_request(&id).await?).unwrap().status,
+        expected
+    );
 }
 
 pub async fn one_of_many_uses_a_refresh_token<S: Store>(store: S) {
@@ -61,22 +83,41 @@ pub async fn one_of_many_uses_a_refresh_token<S: Store>(store: S) {
     }))
     .await;
     let [winner] = winners(&uses, &won).try_into().unwrap();
-    assert_eq!(query!(store, [id], |tx| tx.token(&id).await?).unwrap().token.refresh_use, Some(winner));
+    assert_eq!(
+        query!(store, [id], |tx| tx.token(&id).await?)
+            .unwrap()
+            .token
+            .refresh_use,
+        Some(winner)
+    );
 }
 
 pub async fn one_of_many_takes_an_email<S: Store>(store: S) {
     let fixtures = Fixtures::new(132);
     let email = Some("wanted@example.com".to_owned());
-    let developers: Vec<(Developer, SecretHash)> =
-        each(|| (Developer { email: email.clone(), ..fixtures.developer() }, fixtures.hash()));
+    let developers: Vec<(Developer, SecretHash)> = each(|| {
+        (
+            Developer {
+                email: email.clone(),
+                ..fixtures.developer()
+            },
+            fixtures.hash(),
+        )
+    });
     let won = race(developers.iter().map(|developer| {
         let store = &store;
-        async move { commit!(store, [developer], |tx| tx.insert_developer(&developer.0, &developer.1).await?) }
+        async move {
+            commit!(store, [developer], |tx| tx
+                .insert_developer(&developer.0, &developer.1)
+                .await?)
+        }
     }))
     .await;
     let [(winner, hash)] = winners(&developers, &won).try_into().unwrap();
-    let (ids, found) =
-        query!(store, [hash], |tx| (tx.developer_ids(None, 1_000).await?, tx.developer_by_key(&hash).await?));
+    let (ids, found) = query!(store, [hash], |tx| (
+        tx.developer_ids(None, 1_000).await?,
+        tx.developer_by_key(&hash).await?
+    ));
     assert_eq!((ids, found), (vec![winner.id.clone()], Some(winner)));
 }
 
@@ -91,7 +132,10 @@ pub async fn one_of_many_replaces_a_key<S: Store>(store: S) {
     }))
     .await;
     let [winner] = winners(&hashes, &won).try_into().unwrap();
-    assert_eq!(query!(store, [winner], |tx| tx.developer_by_key(&winner).await?), Some(tenant.developer));
+    assert_eq!(
+        query!(store, [winner], |tx| tx.developer_by_key(&winner).await?),
+        Some(tenant.developer)
+    );
 }
 
 pub async fn one_of_many_inserts_the_first_signing_key<S: Store>(store: S) {
@@ -120,7 +164,12 @@ pub async fn appends_to_one_chain_leave_no_gap<S: Store>(store: S) {
                         let head = tx.lock_head(&developer.id).await?.unwrap();
                         let mut ledger = empty_ledger(developer.id.clone(), head);
                         let record = fixtures.audit_record();
-                        ledger.audit.push(fixtures.audit_entry(&developer, Chain::Caller, &mut ledger.head.caller, record));
+                        ledger.audit.push(fixtures.audit_entry(
+                            &developer,
+                            Chain::Caller,
+                            &mut ledger.head.caller,
+                            record,
+                        ));
                         ledger.head.event_seq += 1;
                         ledger.events.push(fixtures.event(&developer, ledger.head.event_seq));
                         tx.write_ledger(&ledger).await
@@ -133,7 +182,9 @@ pub async fn appends_to_one_chain_leave_no_gap<S: Store>(store: S) {
     .await;
     let id = &developer.id;
     let (entries, events) = query!(store, [id], |tx| (
-        tx.audit_entries(&id, Chain::Caller, &AuditFilter::default(), &PageRequest::default()).await?.items,
+        tx.audit_entries(&id, Chain::Caller, &AuditFilter::default(), &PageRequest::default())
+            .await?
+            .items,
         tx.events_after(&id, 0, 1_000).await?
     ));
     let positions: Vec<i64> = (1..).take(RACERS).collect();
@@ -149,10 +200,16 @@ pub async fn appends_to_one_chain_leave_no_gap<S: Store>(store: S) {
 
 pub async fn grants_are_uncounted_once_by_many_sweepers<S: Store>(store: S) {
     let fixtures = Fixtures::new(136);
-    let tenants = [Tenant::create(&store, &fixtures).await, Tenant::create(&store, &fixtures).await];
+    let tenants = [
+        Tenant::create(&store, &fixtures).await,
+        Tenant::create(&store, &fixtures).await,
+    ];
     let end = fixtures.now();
     for tenant in &tenants {
-        let grants: Vec<Grant> = each(|| Grant { expires_at: end, ..fixtures.grant(&tenant.agent) });
+        let grants: Vec<Grant> = each(|| Grant {
+            expires_at: end,
+            ..fixtures.grant(&tenant.agent)
+        });
         tenant.insert_grants(&store, &grants.iter().collect::<Vec<_>>()).await;
     }
     let swept = race((0..RACERS).map(|_| {
@@ -186,7 +243,10 @@ pub async fn no_child_survives_a_revocation_that_ran_beside_its_birth<S: Store>(
                         let mut grants = vec![child];
                         if runner == RACERS / 2 {
                             grants.clear();
-                            delta = -tx.revoke_tree(&developer_id, &parent.id, RevokedBy::Developer, now).await?.counted;
+                            delta = -tx
+                                .revoke_tree(&developer_id, &parent.id, RevokedBy::Developer, now)
+                                .await?
+                                .counted;
                         } else if !tx.touch_active_grant(&parent.id, now).await? {
                             return Ok(());
                         }
@@ -203,8 +263,18 @@ pub async fn no_child_survives_a_revocation_that_ran_beside_its_birth<S: Store>(
     });
     race(units).await;
     let id = &tenant.developer.id;
-    let active = GrantFilter { status: Some(GrantStatus::Active), ..GrantFilter::default() };
-    let survivors = query!(store, [id, active], |tx| tx.grants(&id, &active, &PageRequest::default(), now).await?.items);
-    assert_eq!(survivors, [], "whoever touched the parent before its revocation is found by the cascade");
+    let active = GrantFilter {
+        status: Some(GrantStatus::Active),
+        ..GrantFilter::default()
+    };
+    let survivors = query!(store, [id, active], |tx| tx
+        .grants(&id, &active, &PageRequest::default(), now)
+        .await?
+        .items);
+    assert_eq!(
+        survivors,
+        [],
+        "whoever touched the parent before its revocation is found by the cascade"
+    );
     assert_eq!(tenant.head(&store).await.active_grants, 0);
 }

@@ -34,12 +34,18 @@ macro_rules! query {
 
 /// A unit that nobody withdraws.
 pub fn options() -> UnitOptions {
-    UnitOptions { developer: None, admission: Admission::default() }
+    UnitOptions {
+        developer: None,
+        admission: Admission::default(),
+    }
 }
 
 /// A unit that appends to a developer's chains.
 pub fn options_for(developer: &DeveloperId) -> UnitOptions {
-    UnitOptions { developer: Some(developer.clone()), admission: Admission::default() }
+    UnitOptions {
+        developer: Some(developer.clone()),
+        admission: Admission::default(),
+    }
 }
 
 /// A developer with an agent, stored.
@@ -59,7 +65,11 @@ impl Tenant {
             is_new
         });
         assert!(is_new);
-        Self { developer, key_hash, agent }
+        Self {
+            developer,
+            key_hash,
+            agent,
+        }
     }
 
     /// Writes a ledger over the developer's present head.
@@ -109,7 +119,14 @@ impl Tenant {
 }
 
 pub fn empty_ledger(developer_id: DeveloperId, head: DeveloperHead) -> Ledger {
-    Ledger { developer_id, head, grants: Vec::new(), tokens: Vec::new(), audit: Vec::new(), events: Vec::new() }
+    Ledger {
+        developer_id,
+        head,
+        grants: Vec::new(),
+        tokens: Vec::new(),
+        audit: Vec::new(),
+        events: Vec::new(),
+    }
 }
 
 /// Texts that go wrong where a store escapes, folds, trims, normalizes or cuts.

@@ -24,7 +24,11 @@ impl From<StoreError> for Refusal {
 pub async fn a_failed_unit_leaves_nothing_behind<S: Store>(store: S) {
     let fixtures = Fixtures::new(120);
     let tenant = Tenant::create(&store, &fixtures).await;
-    let (grant, late_grant, agent) = (fixtures.grant(&tenant.agent), fixtures.grant(&tenant.agent), fixtures.agent(&tenant.developer));
+    let (grant, late_grant, agent) = (
+        fixtures.grant(&tenant.agent),
+        fixtures.grant(&tenant.agent),
+        fixtures.agent(&tenant.developer),
+    );
     let (token, request) = (fixtures.token(&grant), fixtures.auth_request(&tenant.agent));
     tenant.insert_grants(&store, &[&grant]).await;
     tenant.insert_tokens(&store, &[&token]).await;
@@ -32,7 +36,12 @@ pub async fn a_failed_unit_leaves_nothing_behind<S: Store>(store: S) {
     let head = tenant.head(&store).await;
 
     let mut next_head = head.clone();
-    let entry = fixtures.audit_entry(&tenant.developer, Chain::Server, &mut next_head.server, fixtures.audit_record());
+    let entry = fixtures.audit_entry(
+        &tenant.developer,
+        Chain::Server,
+        &mut next_head.server,
+        fixtures.audit_record(),
+    );
     next_head.active_grants += 1;
     next_head.event_seq += 1;
     let event = fixtures.event(&tenant.developer, next_head.event_seq);
@@ -48,7 +57,13 @@ pub async fn a_failed_unit_leaves_nothing_behind<S: Store>(store: S) {
     let (hash, new_hash, now) = (tenant.key_hash.clone(), fixtures.hash(), fixtures.now());
     let key = fixtures.signing_key();
     let everything = {
-        let (id, grant, token, request, agent) = (tenant.developer.id.clone(), grant.clone(), token.clone(), request.clone(), agent.clone());
+        let (id, grant, token, request, agent) = (
+            tenant.developer.id.clone(),
+            grant.clone(),
+            token.clone(),
+            request.clone(),
+            agent.clone(),
+        );
         let own_agent = tenant.agent.id.clone();
         let (hash, new_hash) = (hash.clone(), new_hash.clone());
         store.transact(options_for(&tenant.developer.id), move |tx| {
@@ -57,10 +72,16 @@ pub async fn a_failed_unit_leaves_nothing_behind<S: Store>(store: S) {
                 assert!(tx.replace_api_key(&id, &hash, &new_hash).await?);
                 tx.insert_agent(&agent).await?;
                 assert!(tx.hide_agent(&id, &own_agent, now).await?);
-                assert!(tx.approve_auth_request(&request.id, now, &new_hash, request.expires_at).await?);
+                assert!(
+                    tx.approve_auth_request(&request.id, now, &new_hash, request.expires_at)
+                        .await?
+                );
                 assert!(tx.use_refresh_token(&token.id, &used).await?);
                 assert!(tx.revoke_token(&id, &token.id, now).await?);
-                assert_eq!(tx.revoke_tree(&id, &grant.id, RevokedBy::Developer, now).await?.counted, 1);
+                assert_eq!(
+                    tx.revoke_tree(&id, &grant.id, RevokedBy::Developer, now).await?.counted,
+                    1
+                );
                 assert!(tx.insert_signing_key(&key, false).await?);
                 tx.lock_head(&id).await?;
                 tx.write_ledger(&ledger).await?;
@@ -81,7 +102,10 @@ pub async fn a_failed_unit_leaves_nothing_behind<S: Store>(store: S) {
         tx.developer_by_key(&hash).await?,
         tx.developer_by_key(&new_hash).await?
     ));
-    assert_eq!(developers, (Some(tenant.developer.clone()), Some(tenant.developer), None));
+    assert_eq!(
+        developers,
+        (Some(tenant.developer.clone()), Some(tenant.developer), None)
+    );
     let (own, late) = (tenant.agent, late_grant);
     let rows = query!(store, [id, own, agent, grant, late, entry], |tx| (
         tx.agent(&id, &own.id).await?,
@@ -93,8 +117,10 @@ pub async fn a_failed_unit_leaves_nothing_behind<S: Store>(store: S) {
         tx.signing_keys().await?
     ));
     assert_eq!(rows, (Some(own), None, Some(grant), None, None, vec![], vec![]));
-    let (found_token, found_request) =
-        query!(store, [token, request], |tx| (tx.token(&token.id).await?, tx.auth_request(&request.id).await?));
+    let (found_token, found_request) = query!(store, [token, request], |tx| (
+        tx.token(&token.id).await?,
+        tx.auth_request(&request.id).await?
+    ));
     assert_eq!(found_token.unwrap().token, token);
     assert_eq!(found_request, Some(request));
 }
@@ -110,7 +136,10 @@ pub async fn a_unit_sees_what_it_wrote<S: Store>(store: S) {
         assert!(tx.insert_developer(&developer, &hash).await?);
         tx.insert_agent(&agent).await?;
         tx.insert_auth_request(&request).await?;
-        assert!(tx.approve_auth_request(&request.id, now, &code_hash, request.expires_at).await?);
+        assert!(
+            tx.approve_auth_request(&request.id, now, &code_hash, request.expires_at)
+                .await?
+        );
         assert!(tx.consume_auth_request(&request.id, &code_hash, now, &grant.id).await?);
         let mut head = tx.lock_head(&developer.id).await?.unwrap();
         head.active_grants += 1;
@@ -137,7 +166,10 @@ pub async fn a_committed_unit_is_seen_by_the_next_read<S: Store>(store: S) {
     let id = tenant.developer.id.clone();
     for plan in [Plan::Free, Plan::Pro, Plan::Enterprise].into_iter().cycle().take(12) {
         assert!(commit!(store, [id], |tx| tx.set_plan(&id, plan).await?));
-        assert_eq!(query!(other_handle, [id], |tx| tx.developer(&id).await?).unwrap().plan, plan);
+        assert_eq!(
+            query!(other_handle, [id], |tx| tx.developer(&id).await?).unwrap().plan,
+            plan
+        );
     }
 }
 
@@ -148,8 +180,11 @@ pub async fn a_withdrawn_unit_does_nothing<S: Store>(store: S) {
         let admission = Admission::default();
         assert!(admission.withdraw());
         let (id, unit) = (tenant.developer.id.clone(), UnitOptions { developer, admission });
-        let outcome: Result<bool, StoreError> =
-            store.transact(unit, move |tx| Box::pin(async move { tx.set_plan(&id, Plan::Free).await })).await;
+        let outcome: Result<bool, StoreError> = store
+            .transact(unit, move |tx| {
+                Box::pin(async move { tx.set_plan(&id, Plan::Free).await })
+            })
+            .await;
         assert!(matches!(outcome, Err(StoreError::Withdrawn)));
     }
     assert_eq!(tenant.head(&store).await.plan, tenant.developer.plan);

@@ -110,3 +110,91 @@ fn waited() -> StoreError {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Admission;
+    use crate::testing::fixtures::Fixtures;
+
+    fn options() -> UnitOptions {
+        UnitOptions {
+            developer: None,
+            admission: Admission::default(),
+        }
+    }
+
+    /// Inserts a developer and tells whether it is there afterwards.
+    async fn insert(store: &MemoryStore) -> (Result<bool, StoreError>, bool) {
+        let fixtures = Fixtures::new(1);
+        let (developer, hash) = (fixtures.developer(), fixtures.hash());
+        let outcome = store.transact(options(), move |tx| {
+            Box::pin(async move { tx.insert_developer(&developer, &hash).await })
+        });
+        let outcome = outcome.await;
+        let is_empty = store
+            .read(|tx| Box::pin(async move { tx.has_no_developer().await }))
+            .await;
+        (outcome, !is_empty.unwrap_or_else(|error: StoreError| panic!("{error}")))
+    }
+
+    #[tokio::test]
+    async fn a_failure_happens_once_and_is_what_was_asked_for() {
+        let store = MemoryStore::new();
+        store.fail_next(StoreFailure::Unavailable);
+        assert!(matches!(insert(&store).await, (Err(StoreError::Unavailable(_)), false)));
+        store.fail_next(StoreFailure::OutcomeUnknownLost);
+        assert!(matches!(
+            insert(&store).await,
+            (Err(StoreError::OutcomeUnknown(_)), false)
+        ));
+        assert!(matches!(insert(&store).await, (Ok(true), true)));
+
+        let store = MemoryStore::new();
+        store.fail_next(StoreFailure::OutcomeUnknownCommitted);
+        assert!(matches!(
+            insert(&store).await,
+            (Err(StoreError::OutcomeUnknown(_)), true)
+        ));
+    }
+
+    #[tokio::test]
+    async fn reads_fail_for_as_long_as_they_are_told_to() {
+        let store = MemoryStore::new();
+        let read = || store.read(|tx| Box::pin(async move { tx.has_no_developer().await }));
+        store.set_read_failure(true);
+        assert!(matches!(read().await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+        store.set_read_failure(false);
+        assert!(matches!(read().await, Ok(true)));
+        assert!(store.ping().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_unit_may_await_nothing_but_its_transaction() {
+        let store = MemoryStore::new();
+        let outcome: Result<(), StoreError> = store
+            .transact(options(), |_| Box::pin(async { std::future::pending().await }))
+            .await;
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_unit_that_panics_changes_nothing() {
+        let store = MemoryStore::new();
+        let panicking = store.clone();
+        let unit = tokio::spawn(async move {
+            let fixtures = Fixtures::new(2);
+            let (developer, hash) = (fixtures.developer(), fixtures.hash());
+            let work = panicking.transact(options(), move |tx| {
+                Box::pin(async move {
+                    assert!(tx.insert_developer(&developer, &hash).await?);
+                    panic!("half-way")
+                })
+            });
+            let _: Result<(), StoreError> = work.await;
+        });
+        assert!(unit.await.is_err_and(|error| error.is_panic()));
+        assert!(matches!(insert(&store).await, (Ok(true), true)));
+    }
+}

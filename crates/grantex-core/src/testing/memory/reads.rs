@@ -14,8 +14,8 @@ use crate::id::{AgentId, AuditId, AuthRequestId, DeveloperId, GrantId, TokenId};
 use crate::page::{Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::store::{
-    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads, PrincipalGrant,
-    StoredEvent, StoredKey, TokenReads,
+    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
+    PrincipalGrant, StoredEvent, StoredKey, TokenReads,
 };
 use crate::token::TokenRecord;
 
@@ -26,11 +26,18 @@ impl DeveloperReads for State {
     }
 
     async fn developer_by_key(&mut self, key_hash: &SecretHash) -> Result<Option<Developer>, StoreError> {
-        Ok(self.developers.values().find(|row| row.key_hash == *key_hash).map(|row| row.developer()))
+        Ok(self
+            .developers
+            .values()
+            .find(|row| row.key_hash == *key_hash)
+            .map(|row| row.developer()))
     }
 
     async fn developer_ids(&mut self, after: Option<&DeveloperId>, limit: u32) -> Result<Vec<DeveloperId>, StoreError> {
-        let ids = self.developers.keys().filter(|id| after.is_none_or(|after| *id > after));
+        let ids = self
+            .developers
+            .keys()
+            .filter(|id| after.is_none_or(|after| *id > after));
         Ok(ids.take(index(limit)).cloned().collect())
     }
 
@@ -50,11 +57,16 @@ impl DeveloperReads for State {
 #[async_trait]
 impl AgentReads for State {
     async fn agent(&mut self, developer: &DeveloperId, id: &AgentId) -> Result<Option<Agent>, StoreError> {
-        Ok(self.live_agent(id).filter(|agent| agent.developer_id == *developer).cloned())
+        Ok(self
+            .live_agent(id)
+            .filter(|agent| agent.developer_id == *developer)
+            .cloned())
     }
 
     async fn agents(&mut self, developer: &DeveloperId, page: &PageRequest) -> Result<Page<Agent>, StoreError> {
-        Ok(newest_first(self.live_agents(developer).collect(), page, |agent| (agent.created_at.as_millis(), agent.id.as_str())))
+        Ok(newest_first(self.live_agents(developer).collect(), page, |agent| {
+            (agent.created_at.as_millis(), agent.id.as_str())
+        }))
     }
 
     async fn count_agents_up_to(&mut self, developer: &DeveloperId, limit: u64) -> Result<u64, StoreError> {
@@ -64,10 +76,20 @@ impl AgentReads for State {
     async fn agents_to_clear(&mut self, limit: u32) -> Result<Vec<DeletedAgent>, StoreError> {
         let uncleared = self.agents.values().filter(|row| row.cleared_at.is_none());
         let mut deleted: Vec<DeletedAgent> = uncleared
-            .filter_map(|AgentRow { agent: Agent { developer_id, id, .. }, deleted_at, .. }| {
-                let (developer_id, agent_id) = (developer_id.clone(), id.clone());
-                deleted_at.map(|deleted_at| DeletedAgent { developer_id, agent_id, deleted_at })
-            })
+            .filter_map(
+                |AgentRow {
+                     agent: Agent { developer_id, id, .. },
+                     deleted_at,
+                     ..
+                 }| {
+                    let (developer_id, agent_id) = (developer_id.clone(), id.clone());
+                    deleted_at.map(|deleted_at| DeletedAgent {
+                        developer_id,
+                        agent_id,
+                        deleted_at,
+                    })
+                },
+            )
             .collect();
         deleted.sort_by_key(|agent| agent.deleted_at);
         deleted.truncate(index(limit));
@@ -94,7 +116,9 @@ impl AuthRequestReads for State {
     async fn auth_request_by_code(&mut self, wanted: &SecretHash) -> Result<Option<AuthRequest>, StoreError> {
         let mut requests = self.auth_requests.values().map(|row| &row.request);
         let found = requests.find(|request| match &request.status {
-            AuthRequestState::Approved { code_hash, .. } | AuthRequestState::Consumed { code_hash, .. } => code_hash == wanted,
+            AuthRequestState::Approved { code_hash, .. } | AuthRequestState::Consumed { code_hash, .. } => {
+                code_hash == wanted
+            }
             AuthRequestState::Pending | AuthRequestState::Denied => false,
         });
         Ok(found.cloned())
@@ -104,7 +128,12 @@ impl AuthRequestReads for State {
 #[async_trait]
 impl GrantReads for State {
     async fn grant(&mut self, developer: &DeveloperId, id: &GrantId) -> Result<Option<Grant>, StoreError> {
-        Ok(self.grants.get(id).map(|row| &row.grant).filter(|grant| grant.developer_id == *developer).cloned())
+        Ok(self
+            .grants
+            .get(id)
+            .map(|row| &row.grant)
+            .filter(|grant| grant.developer_id == *developer)
+            .cloned())
     }
 
     async fn grants(
@@ -115,8 +144,12 @@ impl GrantReads for State {
         now: Timestamp,
     ) -> Result<Page<Grant>, StoreError> {
         let grants = self.grants.values().map(|row| &row.grant);
-        let wanted = grants.filter(|grant| grant.developer_id == *developer && matches(grant, filter, now)).collect();
-        Ok(newest_first(wanted, page, |grant| (grant.issued_at.as_millis(), grant.id.as_str())))
+        let wanted = grants
+            .filter(|grant| grant.developer_id == *developer && matches(grant, filter, now))
+            .collect();
+        Ok(newest_first(wanted, page, |grant| {
+            (grant.issued_at.as_millis(), grant.id.as_str())
+        }))
     }
 
     async fn ancestors(&mut self, grant: &Grant) -> Result<Vec<Ancestor>, StoreError> {
@@ -134,11 +167,19 @@ impl GrantReads for State {
     }
 
     async fn active_grants_of_agent(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<GrantId>, StoreError> {
-        let rows = self.grants.values().filter(|row| row.is_stored_active() && row.grant.agent_id == *agent);
+        let rows = self
+            .grants
+            .values()
+            .filter(|row| row.is_stored_active() && row.grant.agent_id == *agent);
         Ok(rows.take(index(limit)).map(|row| row.grant.id.clone()).collect())
     }
 
-    async fn has_active_grant(&mut self, developer: &DeveloperId, principal: &str, now: Timestamp) -> Result<bool, StoreError> {
+    async fn has_active_grant(
+        &mut self,
+        developer: &DeveloperId,
+        principal: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         Ok(self.grants_in_force(developer, principal, now).next().is_some())
     }
 
@@ -151,7 +192,10 @@ impl GrantReads for State {
     ) -> Result<Vec<PrincipalGrant>, StoreError> {
         let mut grants: Vec<&Grant> = self.grants_in_force(developer, principal, now).collect();
         grants.sort_by(|a, b| (b.issued_at, &b.id).cmp(&(a.issued_at, &a.id)));
-        let with_agent = |grant: &Grant| PrincipalGrant { grant: grant.clone(), agent: self.live_agent(&grant.agent_id).cloned() };
+        let with_agent = |grant: &Grant| PrincipalGrant {
+            grant: grant.clone(),
+            agent: self.live_agent(&grant.agent_id).cloned(),
+        };
         Ok(grants.into_iter().take(index(limit)).map(with_agent).collect())
     }
 }
@@ -178,13 +222,21 @@ impl TokenReads for State {
     }
 
     async fn token_by_refresh(&mut self, refresh_hash: &SecretHash) -> Result<Option<TokenRecord>, StoreError> {
-        self.tokens.values().find(|token| token.refresh_hash == *refresh_hash).map(|token| self.record(token)).transpose()
+        self.tokens
+            .values()
+            .find(|token| token.refresh_hash == *refresh_hash)
+            .map(|token| self.record(token))
+            .transpose()
     }
 
     async fn first_token_of_grant(&mut self, grant: &GrantId) -> Result<Option<TokenRecord>, StoreError> {
         let of_grant = || self.tokens.values().filter(|token| token.grant_id == *grant);
         // Two issuances can share a second and, between replicas, even be out of order: the first is nobody's successor.
-        let is_successor = |id: &TokenId| of_grant().filter_map(|token| token.refresh_use.as_ref()).any(|used| used.successor == *id);
+        let is_successor = |id: &TokenId| {
+            of_grant()
+                .filter_map(|token| token.refresh_use.as_ref())
+                .any(|used| used.successor == *id)
+        };
         let first = of_grant().min_by_key(|token| (is_successor(&token.id), token.issued_at, &token.id));
         first.map(|token| self.record(token)).transpose()
     }
@@ -193,7 +245,11 @@ impl TokenReads for State {
 #[async_trait]
 impl AuditReads for State {
     async fn audit_entry(&mut self, developer: &DeveloperId, id: &AuditId) -> Result<Option<AuditEntry>, StoreError> {
-        Ok(self.audit.values().find(|entry| entry.developer_id == *developer && entry.id == *id).cloned())
+        Ok(self
+            .audit
+            .values()
+            .find(|entry| entry.developer_id == *developer && entry.id == *id)
+            .cloned())
     }
 
     async fn audit_entries(
@@ -204,7 +260,9 @@ impl AuditReads for State {
         page: &PageRequest,
     ) -> Result<Page<AuditEntry>, StoreError> {
         let start = page.after();
-        let entries = self.entries(developer, chain, filter).filter(|entry| start.is_none_or(|cursor| entry.seq > cursor.at));
+        let entries = self
+            .entries(developer, chain, filter)
+            .filter(|entry| start.is_none_or(|cursor| entry.seq > cursor.at));
         Ok(cut(entries, page, AuditEntry::cursor))
     }
 
@@ -215,14 +273,27 @@ impl AuditReads for State {
         filter: &AuditFilter,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        Ok(self.entries(developer, chain, filter).rev().take(index(limit)).cloned().collect())
+        Ok(self
+            .entries(developer, chain, filter)
+            .rev()
+            .take(index(limit))
+            .cloned()
+            .collect())
     }
 }
 
 #[async_trait]
 impl EventReads for State {
-    async fn events_after(&mut self, developer: &DeveloperId, after: i64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
-        let rows = self.events.values().filter(|row| row.developer_id == *developer && row.seq > after);
+    async fn events_after(
+        &mut self,
+        developer: &DeveloperId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = self
+            .events
+            .values()
+            .filter(|row| row.developer_id == *developer && row.seq > after);
         let stored = rows.take(index(limit)).map(|row| StoredEvent {
             seq: row.seq,
             id: row.id.clone(),
@@ -243,6 +314,9 @@ impl KeyReads for State {
     }
 
     async fn has_live_token(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.tokens.values().any(|token| token.key_id == kid && token.expires_at > now))
+        Ok(self
+            .tokens
+            .values()
+            .any(|token| token.key_id == kid && token.expires_at > now))
     }
 }

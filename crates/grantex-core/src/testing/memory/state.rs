@@ -38,7 +38,10 @@ pub(super) struct DeveloperRow {
 
 impl DeveloperRow {
     pub fn developer(&self) -> Developer {
-        Developer { plan: self.head.plan, ..self.developer.clone() }
+        Developer {
+            plan: self.head.plan,
+            ..self.developer.clone()
+        }
     }
 }
 
@@ -76,7 +79,10 @@ impl GrantRow {
 impl State {
     /// An agent that was not deleted.
     pub fn live_agent(&self, id: &AgentId) -> Option<&Agent> {
-        self.agents.get(id).filter(|row| row.deleted_at.is_none()).map(|row| &row.agent)
+        self.agents
+            .get(id)
+            .filter(|row| row.deleted_at.is_none())
+            .map(|row| &row.agent)
     }
 
     pub fn agent_status(&self, id: &AgentId) -> Option<AgentStatus> {
@@ -103,8 +109,14 @@ impl State {
         chain: Chain,
         filter: &'a AuditFilter,
     ) -> impl DoubleEndedIterator<Item = &'a AuditEntry> {
-        let (first, last) = ((developer.clone(), chain, i64::MIN), (developer.clone(), chain, i64::MAX));
-        self.audit.range(first..=last).map(|(_, entry)| entry).filter(|entry| passes(entry, filter))
+        let (first, last) = (
+            (developer.clone(), chain, i64::MIN),
+            (developer.clone(), chain, i64::MAX),
+        );
+        self.audit
+            .range(first..=last)
+            .map(|(_, entry)| entry)
+            .filter(|entry| passes(entry, filter))
     }
 }
 
@@ -129,10 +141,16 @@ fn is_wanted(wanted: Option<&str>, value: &str) -> bool {
 }
 
 /// A page of rows, newest first by time, then id.
-pub(super) fn newest_first<T: Clone>(mut rows: Vec<&T>, page: &PageRequest, key: impl Fn(&T) -> (i64, &str)) -> Page<T> {
+pub(super) fn newest_first<T: Clone>(
+    mut rows: Vec<&T>,
+    page: &PageRequest,
+    key: impl Fn(&T) -> (i64, &str),
+) -> Page<T> {
     rows.sort_by(|a, b| key(b).cmp(&key(a)));
     let start = page.after();
-    let rows = rows.into_iter().filter(|row| start.is_none_or(|cursor| key(row) < (cursor.at, cursor.id.as_str())));
+    let rows = rows
+        .into_iter()
+        .filter(|row| start.is_none_or(|cursor| key(row) < (cursor.at, cursor.id.as_str())));
     cut(rows, page, |row| {
         let (at, id) = key(row);
         Cursor { at, id: id.to_owned() }

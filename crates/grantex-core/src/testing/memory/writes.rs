@@ -13,15 +13,17 @@ use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId};
 use crate::plan::Plan;
 use crate::secret::SecretHash;
 use crate::store::{
-    AgentWrites, AuthRequestWrites, ChainHead, DeveloperHead, DeveloperWrites, GrantWrites, JanitorWrites, KeyState, KeyWrites,
-    Ledger, LedgerWrites, RevokedTree, StoredKey, TokenWrites,
+    AgentWrites, AuthRequestWrites, ChainHead, DeveloperHead, DeveloperWrites, GrantWrites, JanitorWrites, KeyState,
+    KeyWrites, Ledger, LedgerWrites, RevokedTree, StoredKey, TokenWrites,
 };
 use crate::token::{RefreshUse, Replay, Token};
 
 /// What a database's unique index does.
 fn unique(is_taken: bool, what: &str) -> Result<(), StoreError> {
     if is_taken {
-        return Err(StoreError::unavailable(format!("a second row with this {what} was refused")));
+        return Err(StoreError::unavailable(format!(
+            "a second row with this {what} was refused"
+        )));
     }
     Ok(())
 }
@@ -42,27 +44,42 @@ impl DeveloperWrites for State {
             caller: ChainHead::default(),
             server: ChainHead::default(),
         };
-        let row = DeveloperRow { developer: developer.clone(), key_hash: key_hash.clone(), head };
+        let row = DeveloperRow {
+            developer: developer.clone(),
+            key_hash: key_hash.clone(),
+            head,
+        };
         self.developers.insert(developer.id.clone(), row);
         Ok(true)
     }
 
-    async fn replace_api_key(&mut self, id: &DeveloperId, old: &SecretHash, new: &SecretHash) -> Result<bool, StoreError> {
+    async fn replace_api_key(
+        &mut self,
+        id: &DeveloperId,
+        old: &SecretHash,
+        new: &SecretHash,
+    ) -> Result<bool, StoreError> {
         let is_taken = self.developers.values().any(|row| row.key_hash == *new);
-        let Some(row) = self.developers.get_mut(id).filter(|row| row.key_hash == *old) else { return Ok(false) };
+        let Some(row) = self.developers.get_mut(id).filter(|row| row.key_hash == *old) else {
+            return Ok(false);
+        };
         unique(is_taken, "API key hash")?;
         row.key_hash = new.clone();
         Ok(true)
     }
 
     async fn set_plan(&mut self, id: &DeveloperId, plan: Plan) -> Result<bool, StoreError> {
-        let Some(row) = self.developers.get_mut(id) else { return Ok(false) };
+        let Some(row) = self.developers.get_mut(id) else {
+            return Ok(false);
+        };
         row.head.plan = plan;
         Ok(true)
     }
 
     async fn set_fido_rp_name(&mut self, id: &DeveloperId, name: &str) -> Result<bool, StoreError> {
-        let Some(row) = self.developers.get_mut(id) else { return Ok(false) };
+        let Some(row) = self.developers.get_mut(id) else {
+            return Ok(false);
+        };
         row.developer.fido_rp_name = Some(name.to_owned());
         Ok(true)
     }
@@ -72,18 +89,32 @@ impl DeveloperWrites for State {
 impl AgentWrites for State {
     async fn insert_agent(&mut self, agent: &Agent) -> Result<(), StoreError> {
         unique(self.agents.contains_key(&agent.id), "agent id")?;
-        self.agents.insert(agent.id.clone(), AgentRow { agent: agent.clone(), deleted_at: None, cleared_at: None });
+        self.agents.insert(
+            agent.id.clone(),
+            AgentRow {
+                agent: agent.clone(),
+                deleted_at: None,
+                cleared_at: None,
+            },
+        );
         Ok(())
     }
 
     async fn update_agent(&mut self, agent: &Agent) -> Result<bool, StoreError> {
-        let Some(row) = self.live_agent_row(&agent.developer_id, &agent.id) else { return Ok(false) };
-        row.agent = Agent { created_at: row.agent.created_at, ..agent.clone() };
+        let Some(row) = self.live_agent_row(&agent.developer_id, &agent.id) else {
+            return Ok(false);
+        };
+        row.agent = Agent {
+            created_at: row.agent.created_at,
+            ..agent.clone()
+        };
         Ok(true)
     }
 
     async fn hide_agent(&mut self, developer: &DeveloperId, id: &AgentId, now: Timestamp) -> Result<bool, StoreError> {
-        let Some(row) = self.live_agent_row(developer, id) else { return Ok(false) };
+        let Some(row) = self.live_agent_row(developer, id) else {
+            return Ok(false);
+        };
         row.deleted_at = Some(now);
         Ok(true)
     }
@@ -98,11 +129,14 @@ impl AgentWrites for State {
 
 impl State {
     fn live_agent_row(&mut self, developer: &DeveloperId, id: &AgentId) -> Option<&mut AgentRow> {
-        self.agents.get_mut(id).filter(|row| row.deleted_at.is_none() && row.agent.developer_id == *developer)
+        self.agents
+            .get_mut(id)
+            .filter(|row| row.deleted_at.is_none() && row.agent.developer_id == *developer)
     }
 
     fn pending_request(&mut self, id: &AuthRequestId, now: Timestamp) -> Option<&mut AuthRequestRow> {
-        let is_open = |row: &&mut AuthRequestRow| row.request.status == AuthRequestState::Pending && row.request.expires_at > now;
+        let is_open =
+            |row: &&mut AuthRequestRow| row.request.status == AuthRequestState::Pending && row.request.expires_at > now;
         self.auth_requests.get_mut(id).filter(is_open)
     }
 }
@@ -115,7 +149,13 @@ impl AuthRequestWrites for State {
             AuthRequestState::Approved { code_expires_at, .. } => Some(*code_expires_at),
             AuthRequestState::Pending | AuthRequestState::Denied | AuthRequestState::Consumed { .. } => None,
         };
-        self.auth_requests.insert(request.id.clone(), AuthRequestRow { request: request.clone(), code_expires_at });
+        self.auth_requests.insert(
+            request.id.clone(),
+            AuthRequestRow {
+                request: request.clone(),
+                code_expires_at,
+            },
+        );
         Ok(())
     }
 
@@ -126,14 +166,21 @@ impl AuthRequestWrites for State {
         code_hash: &SecretHash,
         code_expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let Some(row) = self.pending_request(id, now) else { return Ok(false) };
-        row.request.status = AuthRequestState::Approved { code_hash: code_hash.clone(), code_expires_at };
+        let Some(row) = self.pending_request(id, now) else {
+            return Ok(false);
+        };
+        row.request.status = AuthRequestState::Approved {
+            code_hash: code_hash.clone(),
+            code_expires_at,
+        };
         row.code_expires_at = Some(code_expires_at);
         Ok(true)
     }
 
     async fn deny_auth_request(&mut self, id: &AuthRequestId, now: Timestamp) -> Result<bool, StoreError> {
-        let Some(row) = self.pending_request(id, now) else { return Ok(false) };
+        let Some(row) = self.pending_request(id, now) else {
+            return Ok(false);
+        };
         row.request.status = AuthRequestState::Denied;
         Ok(true)
     }
@@ -145,13 +192,24 @@ impl AuthRequestWrites for State {
         now: Timestamp,
         grant: &GrantId,
     ) -> Result<bool, StoreError> {
-        let Some(row) = self.auth_requests.get_mut(id) else { return Ok(false) };
-        let AuthRequestState::Approved { code_hash, code_expires_at } = &row.request.status else { return Ok(false) };
+        let Some(row) = self.auth_requests.get_mut(id) else {
+            return Ok(false);
+        };
+        let AuthRequestState::Approved {
+            code_hash,
+            code_expires_at,
+        } = &row.request.status
+        else {
+            return Ok(false);
+        };
         if code_hash != presented || *code_expires_at <= now {
             return Ok(false);
         }
-        row.request.status =
-            AuthRequestState::Consumed { code_hash: code_hash.clone(), consumed_at: now, grant_id: grant.clone() };
+        row.request.status = AuthRequestState::Consumed {
+            code_hash: code_hash.clone(),
+            consumed_at: now,
+            grant_id: grant.clone(),
+        };
         Ok(true)
     }
 }
@@ -170,17 +228,34 @@ impl GrantWrites for State {
         now: Timestamp,
     ) -> Result<RevokedTree, StoreError> {
         let mut revoked = RevokedTree::default();
-        let mut level: Vec<GrantId> =
-            self.grants.get(root).filter(|row| row.grant.developer_id == *developer).map(|row| row.grant.id.clone()).into_iter().collect();
+        let mut level: Vec<GrantId> = self
+            .grants
+            .get(root)
+            .filter(|row| row.grant.developer_id == *developer)
+            .map(|row| row.grant.id.clone())
+            .into_iter()
+            .collect();
         while !level.is_empty() {
             for id in &level {
-                let Some(row) = self.grants.get_mut(id).filter(|row| row.is_stored_active()) else { continue };
+                let Some(row) = self.grants.get_mut(id).filter(|row| row.is_stored_active()) else {
+                    continue;
+                };
                 row.grant.state = GrantState::Revoked { at: now };
                 revoked.counted += i64::from(std::mem::take(&mut row.is_counted));
                 revoked.grants.push(row.grant.id.clone());
             }
-            let is_below = |row: &&GrantRow| row.grant.parent_grant_id.as_ref().is_some_and(|parent| level.contains(parent));
-            level = self.grants.values().filter(is_below).map(|row| row.grant.id.clone()).collect();
+            let is_below = |row: &&GrantRow| {
+                row.grant
+                    .parent_grant_id
+                    .as_ref()
+                    .is_some_and(|parent| level.contains(parent))
+            };
+            level = self
+                .grants
+                .values()
+                .filter(is_below)
+                .map(|row| row.grant.id.clone())
+                .collect();
         }
         Ok(revoked)
     }
@@ -201,13 +276,20 @@ impl GrantWrites for State {
 
 /// The answer that is kept for a repeated refresh.
 fn kept_answer(token: &mut Token) -> Option<&mut Replay> {
-    token.refresh_use.as_mut()?.replay.as_mut().filter(|replay| replay.sealed.is_some())
+    token
+        .refresh_use
+        .as_mut()?
+        .replay
+        .as_mut()
+        .filter(|replay| replay.sealed.is_some())
 }
 
 #[async_trait]
 impl TokenWrites for State {
     async fn use_refresh_token(&mut self, id: &TokenId, used: &RefreshUse) -> Result<bool, StoreError> {
-        let Some(token) = self.tokens.get_mut(id).filter(|token| token.refresh_use.is_none()) else { return Ok(false) };
+        let Some(token) = self.tokens.get_mut(id).filter(|token| token.refresh_use.is_none()) else {
+            return Ok(false);
+        };
         token.refresh_use = Some(used.clone());
         Ok(true)
     }
@@ -219,9 +301,16 @@ impl TokenWrites for State {
         Ok(())
     }
 
-    async fn revoke_token(&mut self, developer: &DeveloperId, id: &TokenId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn revoke_token(
+        &mut self,
+        developer: &DeveloperId,
+        id: &TokenId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let is_revocable = |token: &&mut Token| token.developer_id == *developer && token.revoked_at.is_none();
-        let Some(token) = self.tokens.get_mut(id).filter(is_revocable) else { return Ok(false) };
+        let Some(token) = self.tokens.get_mut(id).filter(is_revocable) else {
+            return Ok(false);
+        };
         token.revoked_at = Some(now);
         Ok(true)
     }
@@ -235,16 +324,34 @@ impl LedgerWrites for State {
 
     async fn write_ledger(&mut self, ledger: &Ledger) -> Result<(), StoreError> {
         let Some(row) = self.developers.get_mut(&ledger.developer_id) else {
-            return Err(StoreError::Corrupt { table: "developers", column: "id", id: ledger.developer_id.to_string() });
+            return Err(StoreError::Corrupt {
+                table: "developers",
+                column: "id",
+                id: ledger.developer_id.to_string(),
+            });
         };
-        row.head = DeveloperHead { plan: row.head.plan, ..ledger.head.clone() };
+        row.head = DeveloperHead {
+            plan: row.head.plan,
+            ..ledger.head.clone()
+        };
         for grant in &ledger.grants {
             unique(self.grants.contains_key(&grant.id), "grant id")?;
-            self.grants.insert(grant.id.clone(), GrantRow { grant: grant.clone(), is_counted: true });
+            self.grants.insert(
+                grant.id.clone(),
+                GrantRow {
+                    grant: grant.clone(),
+                    is_counted: true,
+                },
+            );
         }
         for token in &ledger.tokens {
             unique(self.tokens.contains_key(&token.id), "token id")?;
-            unique(self.tokens.values().any(|other| other.refresh_hash == token.refresh_hash), "refresh token hash")?;
+            unique(
+                self.tokens
+                    .values()
+                    .any(|other| other.refresh_hash == token.refresh_hash),
+                "refresh token hash",
+            )?;
             self.tokens.insert(token.id.clone(), token.clone());
         }
         for entry in &ledger.audit {
@@ -274,7 +381,9 @@ impl KeyWrites for State {
     }
 
     async fn retire_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let Some(key) = self.keys.get_mut(kid).filter(|key| key.state == KeyState::Active) else { return Ok(false) };
+        let Some(key) = self.keys.get_mut(kid).filter(|key| key.state == KeyState::Active) else {
+            return Ok(false);
+        };
         key.state = KeyState::Retired;
         key.retired_at = Some(now);
         Ok(true)
@@ -292,17 +401,28 @@ impl KeyWrites for State {
 #[async_trait]
 impl JanitorWrites for State {
     async fn remove_auth_requests(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let is_over = |row: &AuthRequestRow| row.request.expires_at < before && row.code_expires_at.is_none_or(|at| at < before);
-        let ids: Vec<_> =
-            self.auth_requests.iter().filter(|(_, row)| is_over(row)).take(index(limit)).map(|(id, _)| id.clone()).collect();
+        let is_over =
+            |row: &AuthRequestRow| row.request.expires_at < before && row.code_expires_at.is_none_or(|at| at < before);
+        let ids: Vec<_> = self
+            .auth_requests
+            .iter()
+            .filter(|(_, row)| is_over(row))
+            .take(index(limit))
+            .map(|(id, _)| id.clone())
+            .collect();
         ids.iter().for_each(|id| drop(self.auth_requests.remove(id)));
         Ok(count(ids.len()))
     }
 
     async fn remove_tokens(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let is_over = |token: &Token| token.expires_at < before && token.refresh_expires_at < before;
-        let ids: Vec<_> =
-            self.tokens.iter().filter(|(_, token)| is_over(token)).take(index(limit)).map(|(id, _)| id.clone()).collect();
+        let ids: Vec<_> = self
+            .tokens
+            .iter()
+            .filter(|(_, token)| is_over(token))
+            .take(index(limit))
+            .map(|(id, _)| id.clone())
+            .collect();
         ids.iter().for_each(|id| drop(self.tokens.remove(id)));
         Ok(count(ids.len()))
     }
