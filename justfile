@@ -45,7 +45,7 @@ deny:
 fuzz seconds="60":
     @rustup toolchain list | grep -q nightly || { echo "fuzz: install a nightly toolchain first" >&2; exit 1; }
     @command -v cargo-fuzz >/dev/null || { echo "fuzz: install cargo-fuzz first" >&2; exit 1; }
-    for target in $(cargo +nightly fuzz list); do cargo +nightly fuzz run "$target" -- -max_total_time={{ seconds }}; done
+    cd crates/grantex-core && for target in $(cargo +nightly fuzz list); do cargo +nightly fuzz run "$target" -- -max_total_time={{ seconds }}; done
 
 [private]
 fmt-check:
