@@ -1,6 +1,7 @@
 //! Event → counters and histograms: one exhaustive match, so that a new event does not compile until it is counted, or
 //! deliberately not.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use grantex_core::event::{
@@ -37,12 +38,13 @@ pub(crate) struct EventMetrics {
     sign_ups: Counter,
     key_rotations: Counter,
     audit_entries: Counter,
-    rate_limit_hits: Vec<(&'static str, Counter)>,
+    rate_limit_hits: OnceLock<Vec<(&'static str, Counter)>>,
+    rate_limit_hits_elsewhere: Counter,
     connection_errors: Counters<Pool>,
 }
 
 impl EventMetrics {
-    pub(crate) fn of(registry: &Registry, routes: &[&'static str]) -> Self {
+    pub(crate) fn of(registry: &Registry) -> Self {
         let counter = |metric| registry.counter(metric, &[]);
         let histogram = |metric| registry.histogram(metric, &[]);
         Self {
@@ -67,14 +69,30 @@ impl EventMetrics {
             sign_ups: counter(&agents::SIGN_UPS),
             key_rotations: counter(&agents::KEY_ROTATIONS),
             audit_entries: counter(&agents::AUDIT_ENTRIES),
-            rate_limit_hits: routes
-                .iter()
-                .copied()
-                .chain([UNMATCHED])
-                .map(|route| (route, registry.counter(&limits::HITS, &[("endpoint", route)])))
-                .collect(),
+            rate_limit_hits: OnceLock::new(),
+            rate_limit_hits_elsewhere: registry.counter(&limits::HITS, &[("endpoint", UNMATCHED)]),
             connection_errors: Counters::of(registry, &database::ERRORS, &[]),
         }
+    }
+
+    pub(crate) fn know_routes(&self, registry: &Registry, routes: &[&'static str]) {
+        self.rate_limit_hits.get_or_init(|| {
+            routes
+                .iter()
+                .map(|route| (*route, registry.counter(&limits::HITS, &[("endpoint", route)])))
+                .collect()
+        });
+    }
+
+    /// Unknown templates are not let in, so that the label stays closed.
+    fn rate_limit_hit(&self, endpoint: &str) {
+        let known = self
+            .rate_limit_hits
+            .get()
+            .and_then(|hits| hits.iter().find(|(route, _)| *route == endpoint));
+        known
+            .map_or(&self.rate_limit_hits_elsewhere, |(_, counter)| counter)
+            .increment(1);
     }
 
     fn exchange(&self, status: ExchangeStatus, latency: Duration) {
@@ -100,7 +118,7 @@ impl EventMetrics {
 
 impl Observer for Metrics {
     fn observe(&self, event: &Event, latency: Duration) {
-        let to = &self.events;
+        let to = &self.0.events;
         match event {
             Event::GrantCreated {
                 delegation_depth,
@@ -148,13 +166,7 @@ impl Observer for Metrics {
             Event::DeveloperSignedUp { .. } => to.sign_ups.increment(1),
             Event::ApiKeyRotated { .. } => to.key_rotations.increment(1),
             Event::AgentChanged { change, .. } => to.agent_changes.increment(*change),
-            Event::RateLimitHit { endpoint, .. } => {
-                let known = to.rate_limit_hits.iter().find(|(route, _)| route == endpoint);
-                // Unknown templates are not let in: the last one is `unmatched`.
-                if let Some((_, counter)) = known.or(to.rate_limit_hits.last()) {
-                    counter.increment(1);
-                }
-            }
+            Event::RateLimitHit { endpoint, .. } => to.rate_limit_hit(endpoint),
             Event::DatabaseConnectionError { pool, .. } => {
                 if let Some(pool) = Pool::ALL.iter().find(|known| known.text() == *pool) {
                     to.connection_errors.increment(*pool);

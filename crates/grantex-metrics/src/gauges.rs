@@ -64,58 +64,58 @@ impl GaugeMetrics {
 impl Metrics {
     /// Sets how many grants are active.
     pub fn set_active_grants(&self, count: i64) {
-        self.gauges.active_grants.set(count as f64);
+        self.0.gauges.active_grants.set(count as f64);
     }
 
     /// Sets how many signing keys are in a state.
     pub fn set_signing_keys(&self, state: SigningKeyState, count: usize) {
-        self.gauges.signing_keys.set(state, count as f64);
+        self.0.gauges.signing_keys.set(state, count as f64);
     }
 
     /// Tells how long a signature took.
     pub fn signed(&self, took: Duration) {
-        self.gauges.sign_duration.record(took);
+        self.0.gauges.sign_duration.record(took);
     }
 
     /// Sets the state of a pool.
     pub fn set_pool(&self, pool: Pool, state: PoolState) {
-        self.gauges.connections.set(pool, state.connections as f64);
-        self.gauges.in_use.set(pool, state.in_use as f64);
-        self.gauges.waiting.set(pool, state.waiting as f64);
+        self.0.gauges.connections.set(pool, state.connections as f64);
+        self.0.gauges.in_use.set(pool, state.in_use as f64);
+        self.0.gauges.waiting.set(pool, state.waiting as f64);
     }
 
     /// Sets how many units of work wait to be written.
     pub fn set_write_queue_depth(&self, depth: usize) {
-        self.gauges.queue_depth.set(depth as f64);
+        self.0.gauges.queue_depth.set(depth as f64);
     }
 
     /// Tells of a run of a job that did what it should: how long it took, how many rows it changed, and the time (seconds
     /// since the Unix epoch).
     pub fn job_succeeded(&self, job: Job, took: Duration, rows: u64, at: f64) {
-        self.gauges.job_success.increment(job);
-        self.gauges.job_duration.record(job, took.as_secs_f64());
-        self.gauges.job_rows.add(job, rows);
-        self.gauges.job_last_success.set(job, at);
+        self.0.gauges.job_success.increment(job);
+        self.0.gauges.job_duration.record(job, took.as_secs_f64());
+        self.0.gauges.job_rows.add(job, rows);
+        self.0.gauges.job_last_success.set(job, at);
     }
 
     /// Tells of a run of a job that failed.
     pub fn job_failed(&self, job: Job, took: Duration) {
-        self.gauges.job_error.increment(job);
-        self.gauges.job_duration.record(job, took.as_secs_f64());
+        self.0.gauges.job_error.increment(job);
+        self.0.gauges.job_duration.record(job, took.as_secs_f64());
     }
 
     /// Tells how many rows the janitor removed from a table.
     pub fn janitor_removed(&self, table: JanitorTable, rows: u64) {
-        self.gauges.janitor_rows.add(table, rows);
+        self.0.gauges.janitor_rows.add(table, rows);
     }
 
     /// Tells of a log line.
     pub fn log_line(&self, level: LogLevel) {
-        self.gauges.log_lines.increment(level);
+        self.0.gauges.log_lines.increment(level);
     }
 
     /// Tells of a log line that was dropped.
     pub fn log_line_dropped(&self) {
-        self.gauges.log_dropped.increment(1);
+        self.0.gauges.log_dropped.increment(1);
     }
 }

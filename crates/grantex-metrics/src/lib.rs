@@ -27,58 +27,55 @@ use exporter::Registry;
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
-/// The handles, shared by all clones.
-pub struct Inner {
+struct Inner {
     registry: Registry,
-    pub(crate) events: events::EventMetrics,
-    pub(crate) gauges: gauges::GaugeMetrics,
+    events: events::EventMetrics,
+    gauges: gauges::GaugeMetrics,
     http: http::HttpMetrics,
 }
 
-impl std::ops::Deref for Metrics {
-    type Target = Inner;
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
-}
-
 impl Metrics {
-    /// Metrics of this version of the server, whose requests go to these routes (their templates). All known series are 0.
+    /// Metrics of this version of the server. All known series are 0.
     ///
     /// # Errors
     /// When the exporter refuses its bucket bounds.
-    pub fn new(version: &'static str, routes: &[&'static str]) -> Result<Self, SetUpError> {
-        let registry = Registry::new(routes)?;
+    pub fn new(version: &'static str) -> Result<Self, SetUpError> {
+        let registry = Registry::new()?;
         registry
             .gauge(&catalogue::build::INFO, &[("version", version)])
             .set(1.0);
         Ok(Self(Arc::new(Inner {
-            events: events::EventMetrics::of(&registry, routes),
+            events: events::EventMetrics::of(&registry),
             gauges: gauges::GaugeMetrics::of(&registry),
             http: http::HttpMetrics::of(&registry),
             registry,
         })))
     }
 
+    /// Tells the templates of the server's routes, once, before it serves: the values of the label `endpoint`.
+    pub fn know_routes(&self, routes: &[&'static str]) {
+        self.0.events.know_routes(&self.0.registry, routes);
+    }
+
     /// Tells of a finished HTTP request. `route` is its template, or [`catalogue::UNMATCHED`].
     pub fn request_finished(&self, method: &str, route: &'static str, status: u16, seconds: f64) {
-        self.http.finished(&self.registry, method, route, status, seconds);
+        self.0.http.finished(&self.0.registry, method, route, status, seconds);
     }
 
     /// Tells how many requests began (or, negative, ended).
     pub fn in_flight(&self, delta: i64) {
-        self.http.in_flight(delta);
+        self.0.http.in_flight(delta);
     }
 
     /// The exposition text: format 0.0.4, ending in a newline.
     pub fn render(&self) -> String {
-        let mut text = self.registry.render();
+        let mut text = self.0.registry.render();
         text.push_str(&process::render());
         text
     }
 
     /// Folds what was observed into buckets: call it every few seconds, or memory grows between scrapes.
     pub fn run_upkeep(&self) {
-        self.registry.run_upkeep();
+        self.0.registry.run_upkeep();
     }
 }

@@ -15,7 +15,9 @@ pub const ROUTES: &[&str] = &["/v1/token", "/metrics"];
 
 /// Fresh metrics.
 pub fn metrics() -> Metrics {
-    Metrics::new("1.2.3", ROUTES).unwrap()
+    let metrics = Metrics::new("1.2.3").unwrap();
+    metrics.know_routes(ROUTES);
+    metrics
 }
 
 /// Every sample: `name{labels}` and its value.
