@@ -177,8 +177,11 @@ pub async fn a_cascade_stays_with_its_developer<S: Store>(store: S) {
     );
     // A cascade begins where it is told to: what stands above stays.
     assert_eq!(
-        revoke(&store, &tenant.developer.id, &child.id, now).await.grants,
-        [child.id.clone()]
+        revoke(&store, &tenant.developer.id, &child.id, now).await,
+        RevokedTree {
+            grants: vec![child.id.clone()],
+            counted: 1
+        }
     );
     let expected = [GrantState::Active, GrantState::Revoked { at: now }];
     assert_eq!(states(&store, &tenant.developer.id, &[&root, &child]).await, expected);
