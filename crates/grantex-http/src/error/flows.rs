@@ -1,0 +1,183 @@
+//! Flow error → refusal. One exhaustive match each, so that a new variant asks what a client is told.
+
+use actix_web::http::StatusCode;
+use grantex_core::agent::AgentError;
+use grantex_core::audit::AuditError;
+use grantex_core::authorize::{AuthorizeError, ConsentError, SandboxDecisionError};
+use grantex_core::developer::{RotateKeyError, SetPlanError, SignupError};
+use grantex_core::grant::{DelegateError, RevokeGrantError};
+use grantex_core::plan::PlanLimit;
+use grantex_core::principal::SessionError;
+use grantex_core::token::{ExchangeError, RefreshError, RevokeTokenError};
+
+use super::ApiError;
+
+impl From<PlanLimit> for ApiError {
+    fn from(limit: PlanLimit) -> Self {
+        Self::new(StatusCode::PAYMENT_REQUIRED, "PLAN_LIMIT_EXCEEDED", limit.to_string())
+    }
+}
+
+impl From<SignupError> for ApiError {
+    fn from(error: SignupError) -> Self {
+        match error {
+            SignupError::EmailTaken => Self::new(StatusCode::CONFLICT, "CONFLICT", error.to_string()),
+            SignupError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RotateKeyError> for ApiError {
+    fn from(error: RotateKeyError) -> Self {
+        match error {
+            RotateKeyError::Stale => Self::unauthorized("the API key is not valid"),
+            RotateKeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SetPlanError> for ApiError {
+    fn from(error: SetPlanError) -> Self {
+        match error {
+            SetPlanError::UnknownDeveloper => Self::not_found("developer"),
+            SetPlanError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AgentError> for ApiError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::NotFound => Self::not_found("agent"),
+            AgentError::PlanLimit(limit) => limit.into(),
+            AgentError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthorizeError> for ApiError {
+    fn from(error: AuthorizeError) -> Self {
+        match error {
+            AuthorizeError::PlanLimit(limit) => limit.into(),
+            AuthorizeError::AgentNotFound => Self::not_found("active agent"),
+            AuthorizeError::ScopeNotRegistered { .. } => Self::field("scopes", &format!("cannot be asked for: {error}")),
+            AuthorizeError::TooLong { limit } => Self::field("expiresIn", &format!("must be at most {limit}")),
+            AuthorizeError::PolicyDenied { .. } => Self::new(StatusCode::FORBIDDEN, "POLICY_DENIED", error.to_string()),
+            AuthorizeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SandboxDecisionError> for ApiError {
+    fn from(error: SandboxDecisionError) -> Self {
+        match error {
+            SandboxDecisionError::ConsentRequired => Self::new(StatusCode::FORBIDDEN, "CONSENT_REQUIRED", error.to_string()),
+            SandboxDecisionError::NotFound => Self::not_found("pending authorization request"),
+            SandboxDecisionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConsentError> for ApiError {
+    fn from(error: ConsentError) -> Self {
+        match error {
+            ConsentError::NotFound => Self::not_found("authorization request"),
+            ConsentError::Gone => Self::new(StatusCode::GONE, "GONE", error.to_string()),
+            ConsentError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExchangeError> for ApiError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::InvalidCode
+            | ExchangeError::Reused
+            | ExchangeError::Expired
+            | ExchangeError::VerifierRequired
+            | ExchangeError::VerifierMismatch
+            | ExchangeError::RedirectUriMismatch => Self::bad_request(error.to_string()).oauth("invalid_grant"),
+            ExchangeError::PlanLimit(limit) => limit.into(),
+            ExchangeError::Signing(error) => Self::internal(error),
+            ExchangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for ApiError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Unknown
+            | RefreshError::AgentMismatch
+            | RefreshError::Reused
+            | RefreshError::Expired
+            | RefreshError::Revoked
+            | RefreshError::AgentInactive => Self::bad_request(error.to_string()).oauth("invalid_grant"),
+            RefreshError::Signing(error) => Self::internal(error),
+            RefreshError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevokeTokenError> for ApiError {
+    fn from(error: RevokeTokenError) -> Self {
+        match error {
+            RevokeTokenError::NotFound => Self::not_found("active token"),
+            RevokeTokenError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevokeGrantError> for ApiError {
+    fn from(error: RevokeGrantError) -> Self {
+        match error {
+            RevokeGrantError::NotFound => Self::not_found("active grant"),
+            RevokeGrantError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DelegateError> for ApiError {
+    fn from(error: DelegateError) -> Self {
+        match error {
+            DelegateError::ParentInvalid(_) => Self::field("parentGrantToken", "must be a valid token of an active grant"),
+            DelegateError::ForeignParent => Self::forbidden("parentGrantToken belongs to another developer"),
+            // Published clients know this refusal as 400 and as nothing else.
+            DelegateError::DepthExceeded { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "DELEGATION_DEPTH_EXCEEDED", error.to_string())
+            }
+            DelegateError::ScopeNotInParent { .. } | DelegateError::ScopeNotRegistered { .. } => {
+                Self::field("scopes", &format!("cannot be delegated: {error}"))
+            }
+            DelegateError::SubAgentNotFound => Self::not_found("active sub-agent"),
+            DelegateError::ParentInactive => Self::bad_request(error.to_string()),
+            DelegateError::TooLong { limit } => Self::field("expiresIn", &format!("must be at most {limit}")),
+            DelegateError::PlanLimit(limit) => limit.into(),
+            DelegateError::Signing(error) => Self::internal(error),
+            DelegateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::ActionReserved => Self::new(StatusCode::BAD_REQUEST, "AUDIT_ACTION_RESERVED", error.to_string()),
+            AuditError::MetadataReserved { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "AUDIT_METADATA_RESERVED", error.to_string())
+            }
+            AuditError::PlanLimit(limit) => limit.into(),
+            AuditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::NoActiveGrant => Self::not_found("active grant of this principal"),
+            SessionError::Signing(error) => Self::internal(error),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The HTTP side of Grantex as a library: routes that any actix app can mount.
+//!
+//! [`App`] holds the service and how it is to be served; [`routes`] mounts everything. Every request goes through one boundary,
+//! which gives it an id, applies limits in the order address, key, body, renders every error as `{message, code, requestId}`,
+//! and tells about it once: in one log line and one measurement. Handlers translate between JSON and the flows of
+//! [`grantex_core`], and do nothing else.
+
+mod answer;
+mod app;
+mod auth;
+mod boundary;
+mod call;
+mod client;
+mod endpoint;
+mod error;
+mod etag;
+mod extract;
+pub mod limit;
+mod observe;
+mod openapi;
+pub mod pages;
+mod ready;
+mod routes;
+mod settings;
+
+pub use app::App;
+pub use client::{TrustProxy, TrustProxyError};
+pub use limit::RateLimits;
+pub use observe::{HttpObserver, Unmeasured};
+pub use ready::{Check, Readiness, ReadinessReport};
+pub use routes::{route_templates, routes};
+pub use settings::HttpSettings;

@@ -1,0 +1,121 @@
+//! The routes: what each takes and gives, and the table of them all.
+
+mod admin;
+mod agents;
+mod audit;
+mod authorize;
+mod consent;
+mod consent_pages;
+mod delegate;
+mod developers;
+mod discovery;
+mod grants;
+mod health;
+mod listing;
+mod oauth;
+mod principal;
+mod redirect;
+mod revocation;
+mod statics;
+mod table;
+mod token;
+mod verify;
+
+use actix_web::web::{Data, ServiceConfig};
+use grantex_core::store::Store;
+
+use crate::app::App;
+use crate::boundary::UNMATCHED;
+use crate::endpoint::Endpoint;
+pub(crate) use consent_pages::problem as problem_page;
+use table::Table;
+
+/// Mounts all routes into an actix app, or into a scope of one.
+///
+/// ```no_run
+/// # use grantex_core::store::Store;
+/// fn mount<S: Store>(app: actix_web::web::Data<grantex_http::App<S>>) -> actix_web::Scope {
+///     actix_web::web::scope("/auth").configure(grantex_http::routes(app))
+/// }
+/// ```
+pub fn routes<S: Store>(app: Data<App<S>>) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        let mut table = Table::new(app);
+        fill(&mut table);
+        table.mount(config);
+    }
+}
+
+/// The templates of all routes and of what matches none: the values of the `route` label and of a rate limit's `endpoint`.
+pub fn route_templates() -> Vec<&'static str> {
+    let mut templates: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+    templates.push(UNMATCHED);
+    templates.sort_unstable();
+    templates.dedup();
+    templates
+}
+
+macro_rules! table {
+    ($($endpoint:expr => $handler:path,)+) => {
+        /// Every route.
+        pub(crate) static ENDPOINTS: &[Endpoint] = &[$($endpoint),+];
+
+        fn fill<S: Store>(table: &mut Table<S>) {
+            $(table.on($endpoint, $handler);)+
+        }
+    };
+}
+
+// In the order in which paths are tried: the ones asked most often first.
+table! {
+    verify::VERIFY => verify::verify,
+    revocation::STATUS => revocation::status,
+    token::EXCHANGE => token::exchange,
+    token::REFRESH => token::refresh,
+    authorize::AUTHORIZE => authorize::authorize,
+    audit::LOG => audit::log,
+    health::HEALTH => health::health,
+    discovery::JWKS => discovery::jwks,
+    verify::GRANT_VERIFY => verify::verify_grant,
+    delegate::DELEGATE => delegate::delegate,
+    revocation::REVOKE => revocation::revoke,
+    agents::LIST => agents::list,
+    agents::REGISTER => agents::register,
+    grants::LIST => grants::list,
+    audit::LIST => audit::list,
+    oauth::INTROSPECT => oauth::introspect,
+    oauth::REVOKE => oauth::revoke,
+    developers::SIGNUP => developers::signup,
+    developers::ME => developers::me,
+    developers::UPDATE => developers::update,
+    developers::ROTATE => developers::rotate,
+    principal::OPEN => principal::open,
+    principal::GRANTS => principal::grants,
+    principal::AUDIT => principal::audit,
+    health::READY => health::ready,
+    health::METRICS => health::metrics,
+    discovery::DID => discovery::did,
+    discovery::METADATA => discovery::metadata,
+    discovery::OPENAPI => discovery::openapi,
+    consent_pages::SHOW => consent_pages::show,
+    consent_pages::APPROVED => consent_pages::approved,
+    consent_pages::DENIED => consent_pages::denied,
+    statics::PERMISSIONS => statics::permissions,
+    agents::GET => agents::get,
+    agents::UPDATE => agents::update,
+    agents::UPDATE_BY_POST => agents::update,
+    agents::DELETE => agents::delete,
+    authorize::APPROVE => authorize::approve,
+    authorize::DENY => authorize::deny,
+    consent::SHOW => consent::show,
+    consent::APPROVE => consent::approve,
+    consent::DENY => consent::deny,
+    consent_pages::APPROVE => consent_pages::approve,
+    consent_pages::DENY => consent_pages::deny,
+    grants::GET => grants::get,
+    grants::REVOKE => grants::revoke,
+    audit::GET => audit::get,
+    principal::REVOKE => principal::revoke,
+    admin::SET_PLAN => admin::set_plan,
+    statics::ASSET => statics::asset,
+}

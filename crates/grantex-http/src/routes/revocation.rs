@@ -1,0 +1,94 @@
+//! Revoking single tokens, and the question whether one is revoked.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderValue};
+use grantex_core::clock::Timestamp;
+use grantex_core::store::Store;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::answer;
+use crate::call::Call;
+use crate::endpoint::{Access, AddressLimit, Endpoint, Parameter};
+use crate::error::ApiError;
+use crate::etag;
+use crate::extract::Text;
+use crate::openapi::schema;
+
+pub(crate) const REVOKE: Endpoint = Endpoint::post("/v1/tokens/revoke", Access::Key, "Revokes one token; its grant stays")
+    .takes(schema::<RevokeBody>)
+    .gives_nothing(204)
+    .refuses(&[400, 404]);
+pub(crate) const STATUS: Endpoint =
+    Endpoint::get("/v1/revocations/status", Access::Key, "Tells whether a grant or token is still in force")
+        .limited_by(AddressLimit::DeveloperOnly)
+        .query(&[
+            Parameter { name: "grantId", about: "Id of the grant; this or `jti` is required" },
+            Parameter { name: "jti", about: "Id of the token" },
+        ])
+        .gives(200, schema::<StatusAnswer>)
+        .refuses(&[400]);
+
+/// A token to revoke.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct RevokeBody {
+    /// The token's `jti`.
+    #[schema(value_type = String, min_length = 1, max_length = 512)]
+    jti: Text<1, 512>,
+}
+
+/// Whether a grant or token is in force.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusAnswer<'a> {
+    /// `active`, `revoked`, `suspended`, `expired` or `unknown`.
+    status: &'static str,
+    /// False only for `active`.
+    revoked: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    grant_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    jti: Option<&'a str>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = String, format = DateTime)]
+    checked_at: Timestamp,
+}
+
+pub(crate) async fn revoke<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
+    let developer = call.developer()?;
+    let body: RevokeBody = call.json().await?;
+    call.write(|grantex, ctx| async move { grantex.revoke_access_token(&ctx, &developer, &body.jti.0).await }).await?;
+    answer::no_content()
+}
+
+pub(crate) async fn status<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
+    let developer = call.developer()?;
+    let query = call.query()?;
+    let grant_id = query.text("grantId", 256)?;
+    let jti = query.text("jti", 512)?;
+    if grant_id.is_none() && jti.is_none() {
+        return Err(ApiError::bad_request("one of `grantId` and `jti` is required"));
+    }
+    let found = call.read(call.app.grantex.revocation_status(&developer, grant_id.as_deref(), jti.as_deref())).await?;
+    // Of one address only these two can change; the time of the check is no part of what is told.
+    let tag = format!("W/\"{}-{}\"", found.status.as_str(), found.expires_at.map_or(0, Timestamp::as_millis));
+    let mut response = if etag::is_known(call.headers(), &tag) {
+        HttpResponse::NotModified().finish()
+    } else {
+        answer::ok(&StatusAnswer {
+            status: found.status.as_str(),
+            revoked: found.status.is_revoked(),
+            grant_id: grant_id.as_deref(),
+            jti: jti.as_deref(),
+            expires_at: found.expires_at,
+            checked_at: call.app.grantex.now(),
+        })?
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=1"));
+    headers.insert(header::ETAG, HeaderValue::try_from(tag).map_err(ApiError::internal)?);
+    Ok(response)
+}

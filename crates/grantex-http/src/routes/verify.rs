@@ -1,0 +1,111 @@
+//! Verifying tokens online.
+
+use actix_web::HttpResponse;
+use grantex_core::clock::Timestamp;
+use grantex_core::store::Store;
+use grantex_core::token::InvalidReason;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::answer;
+use crate::call::Call;
+use crate::endpoint::{Access, Endpoint};
+use crate::error::ApiError;
+use crate::extract::{Text, present};
+use crate::openapi::schema;
+
+pub(crate) const VERIFY: Endpoint = Endpoint::post("/v1/tokens/verify", Access::Key, "Tells whether a token is good now")
+    .takes(schema::<VerifyBody>)
+    .gives(200, schema::<VerifyAnswer>)
+    .refuses(&[400]);
+pub(crate) const GRANT_VERIFY: Endpoint =
+    Endpoint::post("/v1/grants/verify", Access::Key, "Tells whether a token is good now, with its claims or the reason")
+        .takes(schema::<VerifyBody>)
+        .gives(200, schema::<GrantVerifyAnswer>)
+        .refuses(&[400]);
+
+/// A token to verify.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct VerifyBody {
+    #[schema(value_type = String, min_length = 1)]
+    token: Text<1, 65_536>,
+    /// Must equal the token's `aud` when sent.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 1024)]
+    audience: Option<Text<1, 1024>>,
+}
+
+/// Whether a token is good, and what it says if so.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct VerifyAnswer<'a> {
+    valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    grant_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>, nullable = false)]
+    scopes: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    principal: Option<&'a str>,
+    /// The agent's decentralized identifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    expires_at: Option<Timestamp>,
+}
+
+/// Whether a token is good, with its claims or the reason.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GrantVerifyAnswer<'a> {
+    active: bool,
+    /// `revoked`, `not_found`, `expired`, `suspended` or `audience`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<&'a str>,
+    /// The token's own claims, verbatim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, nullable = false)]
+    claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
+}
+
+pub(crate) async fn verify<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
+    let developer = call.developer()?;
+    let body: VerifyBody = call.json().await?;
+    let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
+    let verdict = call.read(call.app.grantex.verify_token(call.context(), &developer, &body.token.0, audience)).await?;
+    match &verdict {
+        Ok(verified) => answer::ok(&VerifyAnswer {
+            valid: true,
+            grant_id: Some(verified.claims.grant_id.as_str()),
+            scopes: Some(&verified.claims.scopes),
+            principal: Some(&verified.claims.principal_id),
+            agent: Some(&verified.claims.agent_did),
+            expires_at: Some(verified.claims.expires_at),
+        }),
+        Err(_) => answer::ok(&VerifyAnswer::default()),
+    }
+}
+
+pub(crate) async fn verify_grant<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
+    let developer = call.developer()?;
+    let body: VerifyBody = call.json().await?;
+    let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
+    let verdict = call.read(call.app.grantex.verify_token(call.context(), &developer, &body.token.0, audience)).await?;
+    let reason = match verdict {
+        Ok(verified) => {
+            return answer::ok(&GrantVerifyAnswer { active: true, reason: None, claims: Some(verified.claims.members()) });
+        }
+        Err(InvalidReason::Malformed) => return Err(ApiError::field("token", "must be a grant token of this server")),
+        Err(InvalidReason::Expired) => "expired",
+        // That a token is real is nobody's business but its developer's.
+        Err(InvalidReason::Unknown | InvalidReason::Foreign) => "not_found",
+        Err(InvalidReason::Revoked) => "revoked",
+        Err(InvalidReason::Suspended) => "suspended",
+        Err(InvalidReason::Audience) => "audience",
+    };
+    answer::ok(&GrantVerifyAnswer { active: false, reason: Some(reason), claims: None })
+}
