@@ -165,6 +165,11 @@ impl<S: Store> Grantex<S> {
         self.parts.clock.now()
     }
 
+    /// The clock that flows go by.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.parts.clock)
+    }
+
     /// The keys in force.
     pub fn keys(&self) -> Arc<KeyRing> {
         self.parts.keys.load_full()
