@@ -1,0 +1,189 @@
+//! A ledger as one statement: inserts in common table expressions, around the update of the developer's row.
+//!
+//! Rows travel as arrays, a column each, so that the text (and with it the prepared statement) does not depend on how many
+//! there are.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
+use grantex_core::store::Ledger;
+
+use crate::rows::{AuditRow, EventRow, GrantRow, HeadRow, TokenRow};
+
+/// Columns of the rows of one table, in the order of its `INSERT`.
+macro_rules! columns {
+    ($name:ident, $row:ident, $table:literal, { $($column:ident: $rust:ty => $sql:ty,)+ }) => {
+        #[derive(Default)]
+        struct $name { $($column: Vec<$rust>,)+ }
+
+        impl $name {
+            const INSERT: &str = concat!("INSERT INTO ", $table, " (", columns!(@list $($column),+), ") SELECT * FROM unnest(");
+
+            fn push(&mut self, row: $row) {
+                $(self.$column.push(row.$column);)+
+            }
+
+            fn is_empty(&self) -> bool {
+                columns!(@first self $($column)+).is_empty()
+            }
+
+            fn walk<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                out.push_sql(Self::INSERT);
+                let mut separator = "";
+                $(
+                    out.push_sql(separator);
+                    separator = ", ";
+                    out.push_bind_param::<Array<$sql>, _>(&self.$column)?;
+                )+
+                let _ = separator;
+                out.push_sql(")");
+                Ok(())
+            }
+        }
+    };
+    (@list $first:ident $(, $rest:ident)*) => { concat!(stringify!($first) $(, ", ", stringify!($rest))*) };
+    (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
+}
+
+columns!(Grants, GrantRow, "grants", {
+    id: String => Text,
+    developer_id: String => Text,
+    agent_id: String => Text,
+    principal_id: String => Text,
+    scopes: String => Text,
+    audience: Option<String> => Nullable<Text>,
+    issued_at: i64 => BigInt,
+    expires_at: i64 => BigInt,
+    revoked_at: Option<i64> => Nullable<BigInt>,
+    parent_grant_id: Option<String> => Nullable<Text>,
+    delegation_depth: i64 => BigInt,
+    delegators: String => Text,
+    is_counted: bool => Bool,
+});
+
+columns!(Tokens, TokenRow, "tokens", {
+    id: String => Text,
+    grant_id: String => Text,
+    developer_id: String => Text,
+    key_id: String => Text,
+    issued_at: i64 => BigInt,
+    expires_at: i64 => BigInt,
+    revoked_at: Option<i64> => Nullable<BigInt>,
+    refresh_hash: String => Text,
+    refresh_expires_at: i64 => BigInt,
+    refresh_used_at: Option<i64> => Nullable<BigInt>,
+    successor_id: Option<String> => Nullable<Text>,
+    replay_key_hash: Option<String> => Nullable<Text>,
+    replay_sealed: Option<String> => Nullable<Text>,
+    ends_at: i64 => BigInt,
+});
+
+columns!(Audit, AuditRow, "audit_entries", {
+    developer_id: String => Text,
+    chain: String => Text,
+    seq: i64 => BigInt,
+    id: String => Text,
+    agent_id: String => Text,
+    agent_did: String => Text,
+    grant_id: String => Text,
+    principal_id: String => Text,
+    action: String => Text,
+    metadata: String => Text,
+    status: String => Text,
+    timestamp: i64 => BigInt,
+    prev_hash: Option<String> => Nullable<Text>,
+    hash: String => Text,
+});
+
+columns!(Events, EventRow, "events", {
+    developer_id: String => Text,
+    seq: i64 => BigInt,
+    id: String => Text,
+    kind: String => Text,
+    payload: String => Text,
+    created_at: i64 => BigInt,
+});
+
+/// A ledger, ready to be written. Affects one row: the developer's.
+pub(super) struct LedgerInsert {
+    developer: String,
+    head: HeadRow,
+    grants: Grants,
+    tokens: Tokens,
+    audit: Audit,
+    events: Events,
+}
+
+impl From<&Ledger> for LedgerInsert {
+    fn from(ledger: &Ledger) -> Self {
+        let (mut grants, mut tokens) = (Grants::default(), Tokens::default());
+        let (mut audit, mut events) = (Audit::default(), Events::default());
+        ledger.grants.iter().for_each(|grant| grants.push(grant.into()));
+        ledger.tokens.iter().for_each(|token| tokens.push(token.into()));
+        ledger.audit.iter().for_each(|entry| audit.push(entry.into()));
+        ledger.events.iter().for_each(|event| events.push(event.into()));
+        let developer = ledger.developer_id.as_str().to_owned();
+        Self { developer, head: HeadRow::from(&ledger.head), grants, tokens, audit, events }
+    }
+}
+
+impl LedgerInsert {
+    /// One bit for each of the sixteen texts: by which tables get rows.
+    pub fn shape(&self) -> u16 {
+        let parts = [self.grants.is_empty(), self.tokens.is_empty(), self.audit.is_empty(), self.events.is_empty()];
+        1 << parts.iter().fold(0, |number, is_empty| number * 2 + u16::from(!is_empty))
+    }
+}
+
+/// There are sixteen texts, by which tables get rows; each is prepared once per connection, found by its text.
+impl QueryId for LedgerInsert {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for LedgerInsert {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut prefix = "WITH ";
+        macro_rules! insert {
+            ($name:literal, $columns:expr) => {
+                if !$columns.is_empty() {
+                    out.push_sql(prefix);
+                    out.push_sql(concat!($name, " AS ("));
+                    $columns.walk(&mut out)?;
+                    out.push_sql(")");
+                    prefix = ", ";
+                }
+            };
+        }
+        insert!("new_grants", self.grants);
+        insert!("new_tokens", self.tokens);
+        insert!("new_audit", self.audit);
+        insert!("new_events", self.events);
+        let _ = prefix;
+
+        let head = &self.head;
+        out.push_sql(" UPDATE developers SET active_grants = ");
+        out.push_bind_param::<BigInt, _>(&head.active_grants)?;
+        out.push_sql(", event_seq = ");
+        out.push_bind_param::<BigInt, _>(&head.event_seq)?;
+        out.push_sql(", caller_seq = ");
+        out.push_bind_param::<BigInt, _>(&head.caller_seq)?;
+        out.push_sql(", caller_hash = ");
+        out.push_bind_param::<Nullable<Text>, _>(&head.caller_hash)?;
+        out.push_sql(", caller_id = ");
+        out.push_bind_param::<Nullable<Text>, _>(&head.caller_id)?;
+        out.push_sql(", caller_at = ");
+        out.push_bind_param::<Nullable<BigInt>, _>(&head.caller_at)?;
+        out.push_sql(", server_seq = ");
+        out.push_bind_param::<BigInt, _>(&head.server_seq)?;
+        out.push_sql(", server_hash = ");
+        out.push_bind_param::<Nullable<Text>, _>(&head.server_hash)?;
+        out.push_sql(", server_id = ");
+        out.push_bind_param::<Nullable<Text>, _>(&head.server_id)?;
+        out.push_sql(", server_at = ");
+        out.push_bind_param::<Nullable<BigInt>, _>(&head.server_at)?;
+        out.push_sql(" WHERE id = ");
+        out.push_bind_param::<Text, _>(&self.developer)
+    }
+}

@@ -1,0 +1,119 @@
+//! PostgreSQL: a pool, and units of one developer combined into one transaction.
+
+mod connection;
+mod group;
+mod ledger;
+mod pool;
+mod runtime;
+mod store;
+mod tls;
+
+#[path = "../queries/mod.rs"]
+mod queries;
+
+pub use store::PostgresStore;
+
+pub(crate) use connection::{Target, open};
+pub(crate) use runtime::Driver;
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use grantex_core::error::StoreError;
+use grantex_core::id::DeveloperId;
+use grantex_core::store::{DeveloperHead, Ledger};
+
+use crate::rows::HeadRow;
+use crate::schema::{developers, grants};
+use ledger::LedgerInsert;
+use queries::ConnTx;
+
+/// The connection that `queries` speak to.
+type Conn = AsyncPgConnection;
+/// The backend that `queries` are built for.
+type Db = Pg;
+
+/// A developer's head that this transaction has locked; `None` for an unknown developer.
+type Held = (DeveloperId, Option<DeveloperHead>);
+
+/// What a unit of work remembers beside its connection.
+#[derive(Default)]
+struct Local {
+    /// A statement failed, so PostgreSQL will roll back whatever the unit says.
+    has_failed: bool,
+    /// The head as it was locked, or as the last ledger left it.
+    held: Option<Held>,
+    /// A ledger that waits to be sent together with the commit.
+    put_off: Option<LedgerInsert>,
+}
+
+impl Local {
+    fn note_failure(&mut self) {
+        self.has_failed = true;
+    }
+
+    fn forget_head(&mut self) {
+        self.held = None;
+    }
+}
+
+/// Writes what was put off, before anything else is asked of the connection.
+async fn settle(tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
+    let Some(insert) = tx.local.put_off.take() else { return Ok(()) };
+    let count = insert.execute(tx.conn).await;
+    tx.note(count).map(drop)
+}
+
+/// Locks a developer's head. Units of work that name their developer have done so already, before their first statement.
+async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Option<DeveloperHead>, StoreError> {
+    if let Some((held, head)) = &tx.local.held
+        && held == developer
+    {
+        return Ok(head.clone());
+    }
+    settle(tx).await?;
+    let query = developers::table
+        .find(developer.as_str())
+        .select((HeadRow::as_select(), developers::plan))
+        .for_no_key_update();
+    let row = query.first::<(HeadRow, String)>(tx.conn).await.optional();
+    let head = tx.note(row)?.map(|(head, plan)| head.into_head(developer, &plan)).transpose()?;
+    tx.local.held = Some((developer.clone(), head.clone()));
+    Ok(head)
+}
+
+async fn lock_active_grant(conn: &mut Conn, id: &str, now: i64) -> QueryResult<bool> {
+    let active = grants::table
+        .find(id)
+        .filter(grants::revoked_at.is_null())
+        .filter(grants::expires_at.gt(now))
+        .select(grants::id)
+        .for_no_key_update();
+    Ok(active.first::<String>(conn).await.optional()?.is_some())
+}
+
+async fn lock_developers(conn: &mut Conn, ids: &[String]) -> QueryResult<()> {
+    let query = developers::table
+        .filter(developers::id.eq_any(ids))
+        .order(developers::id)
+        .select(developers::id)
+        .for_no_key_update();
+    query.load::<String>(conn).await.map(drop)
+}
+
+/// Lets only one transaction at a time look for a first key and add one.
+async fn lock_signing_keys(conn: &mut Conn) -> QueryResult<()> {
+    conn.batch_execute("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE").await
+}
+
+/// Puts a ledger off until the next statement or the commit, so that the two make one round trip. Its developer's row is
+/// locked and there, hence it cannot miss.
+async fn write_ledger(tx: &mut ConnTx<'_>, ledger: &Ledger) -> Result<(), StoreError> {
+    settle(tx).await?;
+    if lock_head(tx, &ledger.developer_id).await?.is_none() {
+        return tx.note(Err(diesel::result::Error::NotFound));
+    }
+    tx.local.put_off = Some(LedgerInsert::from(ledger));
+    tx.local.held = Some((ledger.developer_id.clone(), Some(ledger.head.clone())));
+    Ok(())
+}

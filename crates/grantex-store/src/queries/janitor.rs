@@ -1,0 +1,48 @@
+use async_trait::async_trait;
+use diesel::sql_types::BigInt;
+use diesel_async::RunQueryDsl;
+use grantex_core::clock::Timestamp;
+use grantex_core::error::StoreError;
+use grantex_core::store::JanitorWrites;
+
+use super::{ConnTx, rows};
+
+// Plain SQL: the query builder wants an alias for a table that is both changed and searched, and has no row values. Each
+// search walks the oldest end of one index.
+
+const REQUESTS: &str = "DELETE FROM auth_requests WHERE id IN (SELECT id FROM auth_requests \
+    WHERE expires_at < $1 AND (code_expires_at IS NULL OR code_expires_at < $1) ORDER BY expires_at LIMIT $2)";
+const TOKENS: &str =
+    "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE ends_at < $1 ORDER BY ends_at LIMIT $2)";
+const REPLAYS: &str = "UPDATE tokens SET replay_sealed = NULL WHERE id IN (SELECT id FROM tokens \
+    WHERE replay_sealed IS NOT NULL AND refresh_used_at < $1 ORDER BY refresh_used_at LIMIT $2)";
+const EVENTS: &str = "DELETE FROM events WHERE (developer_id, seq) IN \
+    (SELECT developer_id, seq FROM events WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
+
+#[async_trait]
+impl JanitorWrites for ConnTx<'_> {
+    async fn remove_auth_requests(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.sweep(REQUESTS, before, limit).await
+    }
+
+    async fn remove_tokens(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.sweep(TOKENS, before, limit).await
+    }
+
+    async fn remove_replays(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.sweep(REPLAYS, before, limit).await
+    }
+
+    async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.sweep(EVENTS, before, limit).await
+    }
+}
+
+impl ConnTx<'_> {
+    async fn sweep(&mut self, sql: &str, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let sweep =
+            diesel::sql_query(sql).bind::<BigInt, _>(before.as_millis()).bind::<BigInt, _>(i64::from(limit));
+        let count = sweep.execute(self.conn().await?).await;
+        self.note(count).map(rows)
+    }
+}

@@ -1,0 +1,65 @@
+//! The ports of the domain on one connection. Compiled once per backend: [`super::Conn`] says which.
+//!
+//! What the backends do differently is asked of the backend's module: [`super::settle`], [`super::lock_head`],
+//! [`super::lock_developers`], [`super::lock_active_grant`], [`super::lock_signing_keys`] and [`super::write_ledger`].
+
+mod agents;
+mod audit;
+mod auth_requests;
+mod developers;
+mod events;
+mod grants;
+mod janitor;
+mod keys;
+mod ledger;
+mod tokens;
+
+use diesel::QueryResult;
+use grantex_core::error::StoreError;
+
+use super::{Conn, Local};
+
+/// How many values one `IN (…)` names at most: SQLite counts them as variables of the statement.
+const CHUNK: usize = 1_000;
+
+/// A connection that speaks the domain's language. In a unit of work it sees and changes what the transaction does.
+pub(crate) struct ConnTx<'c> {
+    pub(super) conn: &'c mut Conn,
+    pub(super) local: Local,
+}
+
+impl<'c> ConnTx<'c> {
+    /// Speaks through a connection.
+    pub(super) fn new(conn: &'c mut Conn) -> Self {
+        Self { conn, local: Local::default() }
+    }
+
+    /// The connection, with everything written that was put off.
+    async fn conn(&mut self) -> Result<&mut Conn, StoreError> {
+        super::settle(self).await?;
+        Ok(self.conn)
+    }
+
+    /// Turns a failed statement into the domain's error and remembers that there was one.
+    pub(super) fn note<T>(&mut self, result: QueryResult<T>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            self.local.note_failure();
+            StoreError::unavailable(error)
+        })
+    }
+}
+
+/// Rows into what they mean.
+fn all<R, T: TryFrom<R, Error = StoreError>>(rows: Vec<R>) -> Result<Vec<T>, StoreError> {
+    rows.into_iter().map(T::try_from).collect()
+}
+
+/// A count of rows as the ports want it.
+fn rows(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// A number of rows to skip as SQL wants it; more than any table holds is more than any table holds.
+fn skip(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,98 @@
+use async_trait::async_trait;
+use diesel::dsl::{exists, not};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use grantex_core::agent::AgentStatus;
+use grantex_core::clock::Timestamp;
+use grantex_core::error::StoreError;
+use grantex_core::grant::Grant;
+use grantex_core::id::{DeveloperId, GrantId, TokenId};
+use grantex_core::secret::SecretHash;
+use grantex_core::store::{TokenReads, TokenWrites};
+use grantex_core::token::{RefreshUse, Token, TokenRecord};
+
+use super::ConnTx;
+use crate::rows::{GrantRow, Place, RefreshUseChange, TokenRow};
+use crate::schema::{agents, grants, tokens};
+
+/// A token with its grant and its agent's state, in one statement.
+macro_rules! records {
+    () => {
+        tokens::table
+            .inner_join(grants::table.on(grants::id.eq(tokens::grant_id)))
+            .left_join(agents::table.on(agents::id.eq(grants::agent_id).and(agents::deleted_at.is_null())))
+            .select((TokenRow::as_select(), GrantRow::as_select(), agents::status.nullable()))
+    };
+}
+
+type RecordRow = (TokenRow, GrantRow, Option<String>);
+
+fn record((token, grant, status): RecordRow) -> Result<TokenRecord, StoreError> {
+    let agent_status = match status {
+        Some(text) => {
+            let place = Place { table: "agents", id: &grant.agent_id };
+            Some(place.expect("status", AgentStatus::parse(&text))?)
+        }
+        None => None,
+    };
+    Ok(TokenRecord { token: Token::try_from(token)?, grant: Grant::try_from(grant)?, agent_status })
+}
+
+#[async_trait]
+impl TokenReads for ConnTx<'_> {
+    async fn token(&mut self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        let query = records!().filter(tokens::id.eq(id.as_str()));
+        let row = query.first::<RecordRow>(self.conn().await?).await.optional();
+        self.note(row)?.map(record).transpose()
+    }
+
+    async fn token_by_refresh(&mut self, refresh_hash: &SecretHash) -> Result<Option<TokenRecord>, StoreError> {
+        let query = records!().filter(tokens::refresh_hash.eq(refresh_hash.as_str()));
+        let row = query.first::<RecordRow>(self.conn().await?).await.optional();
+        self.note(row)?.map(record).transpose()
+    }
+
+    async fn first_token_of_grant(&mut self, grant: &GrantId) -> Result<Option<TokenRecord>, StoreError> {
+        let earlier = diesel::alias!(tokens as earlier);
+        let is_successor = earlier
+            .filter(earlier.field(tokens::grant_id).eq(tokens::grant_id))
+            .filter(earlier.field(tokens::successor_id).eq(tokens::id.nullable()));
+        let query = records!()
+            .filter(tokens::grant_id.eq(grant.as_str()))
+            .filter(not(exists(is_successor)))
+            .order((tokens::issued_at, tokens::id));
+        let row = query.first::<RecordRow>(self.conn().await?).await.optional();
+        self.note(row)?.map(record).transpose()
+    }
+}
+
+#[async_trait]
+impl TokenWrites for ConnTx<'_> {
+    async fn use_refresh_token(&mut self, id: &TokenId, used: &RefreshUse) -> Result<bool, StoreError> {
+        let unused = tokens::table.find(id.as_str()).filter(tokens::refresh_used_at.is_null());
+        let update = diesel::update(unused).set(RefreshUseChange::from(used));
+        let count = update.execute(self.conn().await?).await;
+        Ok(self.note(count)? == 1)
+    }
+
+    async fn forget_replay(&mut self, id: &TokenId) -> Result<(), StoreError> {
+        let update = diesel::update(tokens::table.find(id.as_str())).set(tokens::replay_sealed.eq(None::<String>));
+        let count = update.execute(self.conn().await?).await;
+        self.note(count).map(drop)
+    }
+
+    async fn revoke_token(
+        &mut self,
+        developer: &DeveloperId,
+        id: &TokenId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let unrevoked = tokens::table
+            .find(id.as_str())
+            .filter(tokens::developer_id.eq(developer.as_str()))
+            .filter(tokens::revoked_at.is_null());
+        let update = diesel::update(unrevoked).set(tokens::revoked_at.eq(now.as_millis()));
+        let count = update.execute(self.conn().await?).await;
+        Ok(self.note(count)? == 1)
+    }
+}

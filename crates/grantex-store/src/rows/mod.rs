@@ -1,0 +1,41 @@
+//! Rows, and what they mean in the domain. Compiled once: they know nothing of a backend.
+
+mod agents;
+mod audit;
+mod auth_requests;
+mod developers;
+mod events;
+mod grants;
+mod keys;
+mod tokens;
+
+pub(crate) use agents::{AgentChanges, AgentRow};
+pub(crate) use audit::AuditRow;
+pub(crate) use auth_requests::AuthRequestRow;
+pub(crate) use developers::{DeveloperRow, HeadRow, NewDeveloper};
+pub(crate) use events::EventRow;
+pub(crate) use grants::{GrantRow, state as grant_state};
+pub(crate) use keys::KeyRow;
+pub(crate) use tokens::{RefreshUseChange, TokenRow};
+
+use grantex_core::clock::Timestamp;
+use grantex_core::error::StoreError;
+
+/// A row whose columns are to be understood; remembers which one it is for the error.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub table: &'static str,
+    pub id: &'a str,
+}
+
+impl Place<'_> {
+    /// What was read from a column, or the complaint that it holds something else.
+    pub fn expect<T>(self, column: &'static str, value: Option<T>) -> Result<T, StoreError> {
+        value.ok_or_else(|| StoreError::Corrupt { table: self.table, column, id: self.id.to_owned() })
+    }
+}
+
+/// An optional instant from its column.
+pub(crate) fn instant(millis: Option<i64>) -> Option<Timestamp> {
+    millis.map(Timestamp::from_millis)
+}

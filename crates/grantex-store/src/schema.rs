@@ -1,0 +1,147 @@
+//! The tables, as in `migrations/`.
+#![allow(missing_docs, reason = "the migrations explain the columns")]
+
+diesel::table! {
+    developers (id) {
+        id -> Text,
+        name -> Text,
+        email -> Nullable<Text>,
+        mode -> Text,
+        plan -> Text,
+        fido_rp_name -> Nullable<Text>,
+        api_key_hash -> Text,
+        created_at -> BigInt,
+        active_grants -> BigInt,
+        event_seq -> BigInt,
+        caller_seq -> BigInt,
+        caller_hash -> Nullable<Text>,
+        caller_id -> Nullable<Text>,
+        caller_at -> Nullable<BigInt>,
+        server_seq -> BigInt,
+        server_hash -> Nullable<Text>,
+        server_id -> Nullable<Text>,
+        server_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    agents (id) {
+        id -> Text,
+        developer_id -> Text,
+        name -> Text,
+        description -> Text,
+        scopes -> Text,
+        is_restricted -> Bool,
+        status -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        deleted_at -> Nullable<BigInt>,
+        cleared_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    auth_requests (id) {
+        id -> Text,
+        developer_id -> Text,
+        agent_id -> Text,
+        principal_id -> Text,
+        scopes -> Text,
+        redirect_uri -> Nullable<Text>,
+        state -> Nullable<Text>,
+        expires_in -> BigInt,
+        audience -> Nullable<Text>,
+        code_challenge -> Nullable<Text>,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        status -> Text,
+        code_hash -> Nullable<Text>,
+        code_expires_at -> Nullable<BigInt>,
+        consumed_at -> Nullable<BigInt>,
+        grant_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    grants (id) {
+        id -> Text,
+        developer_id -> Text,
+        agent_id -> Text,
+        principal_id -> Text,
+        scopes -> Text,
+        audience -> Nullable<Text>,
+        issued_at -> BigInt,
+        expires_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+        revoked_by -> Nullable<Text>,
+        parent_grant_id -> Nullable<Text>,
+        delegation_depth -> BigInt,
+        delegators -> Text,
+        is_counted -> Bool,
+    }
+}
+
+diesel::table! {
+    tokens (id) {
+        id -> Text,
+        grant_id -> Text,
+        developer_id -> Text,
+        key_id -> Text,
+        issued_at -> BigInt,
+        expires_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+        refresh_hash -> Text,
+        refresh_expires_at -> BigInt,
+        refresh_used_at -> Nullable<BigInt>,
+        successor_id -> Nullable<Text>,
+        replay_key_hash -> Nullable<Text>,
+        replay_sealed -> Nullable<Text>,
+        ends_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit_entries (developer_id, chain, seq) {
+        developer_id -> Text,
+        chain -> Text,
+        seq -> BigInt,
+        id -> Text,
+        agent_id -> Text,
+        agent_did -> Text,
+        grant_id -> Text,
+        principal_id -> Text,
+        action -> Text,
+        metadata -> Text,
+        status -> Text,
+        timestamp -> BigInt,
+        prev_hash -> Nullable<Text>,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    events (developer_id, seq) {
+        developer_id -> Text,
+        seq -> BigInt,
+        id -> Text,
+        kind -> Text,
+        payload -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    signing_keys (kid) {
+        kid -> Text,
+        algorithm -> Text,
+        sealed_private_key -> Text,
+        public_jwk -> Text,
+        state -> Text,
+        created_at -> BigInt,
+        activates_at -> BigInt,
+        retired_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(tokens, grants, agents);
+diesel::allow_tables_to_appear_in_same_query!(auth_requests, developers);

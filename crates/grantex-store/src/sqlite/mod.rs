@@ -1,0 +1,75 @@
+//! The embedded store: one writer that commits waiting units together, and a few readers.
+
+mod connection;
+mod ledger;
+mod store;
+mod writer;
+
+#[path = "../queries/mod.rs"]
+mod queries;
+
+pub use store::SqliteStore;
+
+pub(crate) use connection::{Role, establish};
+
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+use diesel_async::RunQueryDsl;
+use grantex_core::error::StoreError;
+use grantex_core::id::DeveloperId;
+use grantex_core::store::DeveloperHead;
+
+use crate::rows::HeadRow;
+use crate::schema::{developers, grants};
+use connection::Inline;
+use ledger::write_ledger;
+use queries::ConnTx;
+
+/// The connection that `queries` speak to.
+type Conn = diesel_async::sync_connection_wrapper::SyncConnectionWrapper<SqliteConnection, Inline>;
+/// The backend that `queries` are built for.
+type Db = Sqlite;
+
+/// What a unit of work remembers beside its connection: whether a statement failed.
+#[derive(Default)]
+struct Local {
+    has_failed: bool,
+}
+
+impl Local {
+    fn note_failure(&mut self) {
+        self.has_failed = true;
+    }
+
+    #[expect(clippy::unused_self, reason = "the other backend keeps the head that it locked")]
+    fn forget_head(&mut self) {}
+}
+
+/// Nothing is put off here: writing at once costs no round trip.
+#[expect(clippy::unused_async, reason = "the other backend has something to wait for")]
+async fn settle(_tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// There is one writer, so a plain read is as good as a lock.
+async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Option<DeveloperHead>, StoreError> {
+    let query = developers::table.find(developer.as_str()).select((HeadRow::as_select(), developers::plan));
+    let row = query.first::<(HeadRow, String)>(tx.conn).await.optional();
+    tx.note(row)?.map(|(head, plan)| head.into_head(developer, &plan)).transpose()
+}
+
+async fn lock_active_grant(conn: &mut Conn, id: &str, now: i64) -> QueryResult<bool> {
+    let active = grants::table.find(id).filter(grants::revoked_at.is_null()).filter(grants::expires_at.gt(now));
+    let found = active.select(grants::id).first::<String>(conn).await.optional()?;
+    Ok(found.is_some())
+}
+
+#[expect(clippy::unused_async, reason = "the other backend has something to wait for")]
+async fn lock_developers(_conn: &mut Conn, _ids: &[String]) -> QueryResult<()> {
+    Ok(())
+}
+
+#[expect(clippy::unused_async, reason = "the other backend has something to wait for")]
+async fn lock_signing_keys(_conn: &mut Conn) -> QueryResult<()> {
+    Ok(())
+}
