@@ -119,3 +119,74 @@ async fn drive_one(
     over.store(true, Ordering::Relaxed);
     (client, tally, now)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::account::Account;
+
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
+
+    /// A server that answers every `nth` request of a connection with garbage and the others well.
+    fn serve(nth: usize) -> Target {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    let mut request = [0; 4096];
+                    for count in 1.. {
+                        // A request of these tests is one small segment.
+                        if !matches!(stream.read(&mut request), Ok(length) if length > 0) {
+                            return;
+                        }
+                        let answer = if count % nth == 0 { "garbage\r\n\r\n" } else { ANSWER };
+                        stream.write_all(answer.as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        target
+    }
+
+    fn clients(target: &Target, budgets: &[u64]) -> Vec<Client> {
+        let account = Account::new("key".to_owned(), String::new(), String::new(), 0).unwrap();
+        let account = Arc::new(account);
+        let client = |budget: &u64| Client {
+            budget: *budget,
+            ..Client::new(target, Work::health(&account, "t"))
+        };
+        budgets.iter().map(client).collect()
+    }
+
+    #[tokio::test]
+    async fn every_client_sends_its_budget_and_no_more() {
+        let mut clients = clients(&serve(usize::MAX), &[20, 7, 0]);
+        connect(&mut clients).await.unwrap();
+        let (clients, driven) = drive(clients, Amount::Counted).await.unwrap();
+        assert_eq!(clients.len(), 3);
+        assert_eq!((driven.tally.successes(), driven.tally.failure_count()), (27, 0));
+        assert_eq!(driven.tally.requests(), 27);
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_a_failure_and_the_client_goes_on_with_a_new_one() {
+        let (_, driven) = drive(clients(&serve(5), &[10]), Amount::Counted).await.unwrap();
+        assert_eq!((driven.tally.successes(), driven.tally.failure_count()), (8, 2));
+        assert_eq!(driven.tally.failures().keys().collect::<Vec<_>>(), ["connection lost"]);
+    }
+
+    #[tokio::test]
+    async fn a_client_without_a_server_gives_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        drop(listener);
+        let (_, driven) = drive(clients(&target, &[1_000]), Amount::Counted).await.unwrap();
+        assert_eq!(driven.tally.failures().get("connect"), Some(&u64::from(PATIENCE)));
+        assert_eq!(driven.tally.successes(), 0);
+    }
+}

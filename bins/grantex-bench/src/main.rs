@@ -17,6 +17,7 @@ mod measure;
 mod prepare;
 mod process;
 mod report;
+mod score;
 mod signing;
 mod table;
 mod tally;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::measure::{Operation, float};
 use crate::report::{
-    Labels, OperationReport, Record, RunReport, StartReport, mib, micros, milliseconds, spread, statuses,
+    Labels, OperationReport, Record, RunReport, StartReport, mib, micros, milliseconds, ratio, spread, statuses,
 };
+use crate::score::{Score, label, title, unmeasured};
 use crate::table::{Table, whole};
 use crate::targets::{FLAT, IDLE_KIB, LOADED_KIB, P99_MS, READY_MS, Verdict, goal};
 
@@ -28,7 +29,8 @@ const METHOD: &str = "\
 - The server is the release build with `LOG_LEVEL=info`, its log written to a file in memory, and
   `RATE_LIMIT_ENABLED=false`.
 - The machine is noisy, so each run has two yardsticks of its own: RSA-2048 PKCS#1 SHA-256 signatures a second on one
-  core with a parsed key, and the server's own rate of `GET /health`. “× signing” and “× health” are ratios to them.
+  core with a parsed key (the mean of one second before and one after), and the server's own rate of `GET /health`.
+  “× signing” and “× health” are ratios to them.
 - CPU µs is user and system time of the server process (and of PostgreSQL with its backends) a request.
 ";
 
@@ -55,6 +57,7 @@ pub fn page(records: &[Record]) -> String {
     sections.push_str(&memory_section(&runs, &starts, &mut score));
     sections.push_str(&growth_section(&filled, &mut score));
 
+    score.unmeasured = unmeasured(&runs, &starts, &filled);
     format!(
         "{HEAD}\n{}\n{}\n{METHOD}\n{sections}",
         machines(records),
@@ -65,57 +68,12 @@ pub fn page(records: &[Record]) -> String {
         + "\n"
 }
 
-/// How many goals were reached, and which were not.
-#[derive(Default)]
-struct Score {
-    met: usize,
-    missed: Vec<String>,
-}
-
-impl Score {
-    fn count(&mut self, met: bool, what: impl FnOnce() -> String) {
-        if met {
-            self.met += 1;
-        } else {
-            self.missed.push(what());
-        }
-    }
-
-    fn summary(&self) -> String {
-        let total = self.met + self.missed.len();
-        let mut text = format!("## Result\n\n{} of {total} targets are met.", self.met);
-        if self.missed.is_empty() {
-            text.push('\n');
-            return text;
-        }
-        text.push_str(" Missed:\n\n");
-        for missed in &self.missed {
-            text.push_str(&format!("- {missed}\n"));
-        }
-        text
-    }
-}
-
 /// What sorts runs: SQLite before PostgreSQL, the default algorithm before the other.
 fn place(labels: &Labels) -> (bool, bool) {
     (
         label(labels, "store") != "sqlite",
         label(labels, "algorithm") != "RS256",
     )
-}
-
-fn label<'a>(labels: &'a Labels, key: &str) -> &'a str {
-    labels.get(key).map_or("unknown", String::as_str)
-}
-
-/// `SQLite, RS256`.
-fn title(labels: &Labels) -> String {
-    let store = match label(labels, "store") {
-        "sqlite" => "SQLite",
-        "postgres" => "PostgreSQL",
-        other => other,
-    };
-    format!("{store}, {}", label(labels, "algorithm"))
 }
 
 fn developers(run: &RunReport) -> String {
@@ -200,8 +158,8 @@ fn run_section(run: &RunReport, score: &mut Score) -> String {
                 .map_or_else(|| "–".to_owned(), |goal| goal.describe()),
             whole(operation.per_second),
             verdict.map_or_else(|| "–".to_owned(), |verdict| verdict.describe()),
-            format!("{:.2}", run.of_signing(operation)),
-            format!("{:.2}", run.of_health(operation)),
+            ratio(run.of_signing(operation)),
+            ratio(run.of_health(operation)),
             milliseconds(operation.p50_ms),
             milliseconds(operation.p90_ms),
             milliseconds(operation.p99_ms),
@@ -323,20 +281,20 @@ fn growth_section(filled: &[&RunReport], score: &mut Score) -> String {
             let Some(after) = many.operations.iter().find(|after| after.operation == before.operation) else {
                 continue;
             };
-            let ratio = after.per_second / before.per_second;
+            let kept = after.per_second / before.per_second;
             let is_yardstick = before.operation == Operation::Health;
-            let is_flat = ratio >= FLAT && before.failure_count() + after.failure_count() == 0;
+            let is_flat = kept >= FLAT && before.failure_count() + after.failure_count() == 0;
             if !is_yardstick {
                 let name = before.operation.name();
                 score.count(is_flat, || {
-                    format!("{server}: {name} at {many_grants} grants: {ratio:.2} of its rate at {few_grants}")
+                    format!("{server}: {name} at {many_grants} grants: {kept:.2} of its rate at {few_grants}")
                 });
             }
             table.row(vec![
                 before.operation.name().to_owned(),
                 whole(before.per_second),
                 whole(after.per_second),
-                format!("{ratio:.2}"),
+                ratio(kept),
                 milliseconds(before.p99_ms),
                 milliseconds(after.p99_ms),
                 micros(before.server_cpu_us),
@@ -351,8 +309,11 @@ fn growth_section(filled: &[&RunReport], score: &mut Score) -> String {
             ]);
         }
         text.push_str(&format!(
-            "### {server}\n\n{}. Signing {}/s and {}/s.\n\n{}\n",
+            "### {server}\n\n{}. The measurements themselves took the developer from {few_grants} grants to {} and from \
+             {many_grants} to {}. Signing {}/s and {}/s.\n\n{}\n",
             provenance(&many.labels),
+            whole(float(few.grants_after.unwrap_or(0))),
+            whole(float(many.grants_after.unwrap_or(0))),
             whole(few.signing_per_second),
             whole(many.signing_per_second),
             table.to_markdown(),
@@ -396,7 +357,7 @@ mod tests {
             idle_kib: vec![41 * 1024, 30 * 1024],
         };
         let page = page(&[Record::Start(start), Record::Run(run(&SQLITE, operations))]);
-        assert!(page.contains("2 of 4 targets are met. Missed:"), "{page}");
+        assert!(page.contains("2 of 4 measured targets are met.\n\nMissed:\n"), "{page}");
         assert!(
             page.contains("- SQLite, RS256, 32 developers: audit: under 7,000/s (6,000/s)\n"),
             "{page}"
@@ -410,6 +371,15 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("2030-01-02, commit abc1234"), "{page}");
+        assert!(
+            page.contains("- SQLite, RS256, many developers: exchange, refresh, verify, status, authorize\n"),
+            "{page}"
+        );
+        assert!(
+            page.contains("- PostgreSQL: the cost with 1,000,000 grants\n"),
+            "{page}"
+        );
+        assert!(!page.contains("- SQLite, RS256: start"), "{page}");
         assert!(page.contains("| 100 (90 to 200, 3 starts) | met |"), "{page}");
     }
 
@@ -421,7 +391,7 @@ mod tests {
             ..run(&SQLITE, vec![operation(Operation::Audit, 10.0)])
         };
         let page = page(&[Record::Run(single)]);
-        assert!(page.contains("0 of 0 targets"), "{page}");
+        assert!(page.contains("0 of 0 measured targets"), "{page}");
         assert!(page.contains("## SQLite, RS256, one developer"), "{page}");
         assert!(page.contains("| audit | – | 10 | – |"), "{page}");
     }
@@ -438,7 +408,7 @@ mod tests {
         };
         let steady = page(&[at(1_000_000, 2_900.0), at(1_000, 3_000.0)]);
         assert!(steady.contains("| exchange | 3,000 | 2,900 | 0.97 |"), "{steady}");
-        assert!(steady.contains("1 of 1 targets are met."), "{steady}");
+        assert!(steady.contains("1 of 1 measured targets are met."), "{steady}");
         let falling = page(&[at(1_000, 569.0), at(1_000_000, 27.0)]);
         assert!(
             falling.contains("- SQLite, RS256: exchange at 1,000,000 grants: 0.05 of its rate at 1,000"),

@@ -168,7 +168,7 @@ fn codes_for(warm_up: &Driven, length: Duration, clients: usize) -> Vec<u64> {
 }
 
 /// `count` in `clients` parts that differ by one at most.
-fn shares(count: u64, clients: usize) -> Vec<u64> {
+pub fn shares(count: u64, clients: usize) -> Vec<u64> {
     let parts = u64::try_from(clients).unwrap_or(1).max(1);
     (0..parts)
         .map(|part| count / parts + u64::from(part < count % parts))

@@ -13,8 +13,8 @@ use crate::work::{IssuedGrant, Work};
 
 /// Live grants each client of refresh, verify and status takes turns with.
 const GRANTS_PER_CLIENT: u64 = 16;
-/// Codes each client of exchange has for the warm-up.
-const WARM_UP_CODES: u64 = 100;
+/// Codes all clients of an exchange have together for the warm-up.
+const WARM_UP_CODES: usize = 6_400;
 
 /// The server, the developers and the clients of a run.
 pub struct Setup {
@@ -146,7 +146,8 @@ impl Setup {
 
     /// The codes for a warm-up.
     pub fn warm_up_codes(&self) -> Vec<u64> {
-        vec![WARM_UP_CODES; self.clients]
+        let each = WARM_UP_CODES.div_ceil(self.clients);
+        vec![u64::try_from(each).unwrap_or(1); self.clients]
     }
 
     /// Connects the clients anew.

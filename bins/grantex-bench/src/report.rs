@@ -11,6 +11,8 @@ use crate::process::Memory;
 use crate::table::{Table, whole};
 use crate::tally::Tally;
 
+const UNMEASURED: &str = "not measured";
+
 /// One result file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -32,6 +34,8 @@ pub struct RunReport {
     pub developers: usize,
     /// Active grants of the one developer before the measurements, when they were filled up on purpose.
     pub grants: Option<u64>,
+    /// The same after them; an exchange makes grants.
+    pub grants_after: Option<u64>,
     /// RSA-2048 signatures a second on one core, before and after the measurements.
     pub signing_per_second: f64,
     pub signing_per_second_after: f64,
@@ -74,7 +78,8 @@ pub struct OperationReport {
     pub p90_ms: f64,
     pub p99_ms: f64,
     pub max_ms: f64,
-    pub statuses: BTreeMap<u16, u64>,
+    /// By status; text, because a tagged record cannot be read back with numbers for keys.
+    pub statuses: BTreeMap<String, u64>,
     pub failures: BTreeMap<String, u64>,
     pub failure_examples: BTreeMap<String, String>,
     /// CPU microseconds a request.
@@ -100,13 +105,25 @@ impl OperationReport {
             p90_ms: tally.quantile_ms(0.9),
             p99_ms: tally.quantile_ms(0.99),
             max_ms: tally.max_ms(),
-            statuses: tally.statuses().clone(),
+            statuses: tally
+                .statuses()
+                .iter()
+                .map(|(status, count)| (status.to_string(), *count))
+                .collect(),
             failures: tally.failures().clone(),
             failure_examples: tally.examples().clone(),
             server_cpu_us: None,
             postgres_cpu_us: None,
             generator_cpu_us: None,
         }
+    }
+
+    /// An operation that could not be measured, and why.
+    pub fn unmeasured(operation: Operation, why: String) -> Self {
+        let mut report = Self::new(operation, &Tally::new(), Duration::ZERO);
+        report.failures.insert(UNMEASURED.to_owned(), 1);
+        report.failure_examples.insert(UNMEASURED.to_owned(), why);
+        report
     }
 
     pub fn with_server_cpu(mut self, micros: Option<f64>) -> Self {
@@ -144,8 +161,13 @@ impl RunReport {
         self.operations.iter().map(OperationReport::failure_count).sum()
     }
 
+    /// The signing rate to compare with: the mean, because the machine changes its speed in the course of a run.
+    pub fn signing(&self) -> f64 {
+        f64::midpoint(self.signing_per_second, self.signing_per_second_after)
+    }
+
     pub fn of_signing(&self, operation: &OperationReport) -> f64 {
-        operation.per_second / self.signing_per_second
+        operation.per_second / self.signing()
     }
 
     pub fn of_health(&self, operation: &OperationReport) -> f64 {
@@ -156,6 +178,7 @@ impl RunReport {
     pub fn to_text(&self) -> String {
         let mut table = Table::new(&[
             "operation",
+            "seconds",
             "requests/s",
             "p50 ms",
             "p90 ms",
@@ -172,13 +195,14 @@ impl RunReport {
         for operation in &self.operations {
             table.row(vec![
                 operation.operation.name().to_owned(),
+                format!("{:.1}", operation.seconds),
                 whole(operation.per_second),
                 milliseconds(operation.p50_ms),
                 milliseconds(operation.p90_ms),
                 milliseconds(operation.p99_ms),
                 milliseconds(operation.max_ms),
-                format!("{:.2}", self.of_signing(operation)),
-                format!("{:.2}", self.of_health(operation)),
+                ratio(self.of_signing(operation)),
+                ratio(self.of_health(operation)),
                 micros(operation.server_cpu_us),
                 micros(operation.postgres_cpu_us),
                 micros(operation.generator_cpu_us),
@@ -204,7 +228,11 @@ impl RunReport {
             whole(self.signing_per_second_after),
         ));
         if let Some(grants) = self.grants {
-            text.push_str(&format!("active grants of the developer: {}\n", whole(float(grants))));
+            let after = whole(float(self.grants_after.unwrap_or(grants)));
+            text.push_str(&format!(
+                "active grants of the developer: {} before, {after} after\n",
+                whole(float(grants))
+            ));
         }
         if let Some(memory) = &self.memory {
             text.push_str(&format!(
@@ -241,6 +269,15 @@ pub fn milliseconds(value: f64) -> String {
     format!("{value:.2}")
 }
 
+/// A ratio to something that may not have been measured.
+pub fn ratio(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.2}")
+    } else {
+        "-".to_owned()
+    }
+}
+
 pub fn micros(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"))
 }
@@ -250,7 +287,7 @@ pub fn mib(kib: u64) -> String {
 }
 
 /// `200 × 5, 503 × 1`.
-pub fn statuses(counts: &BTreeMap<u16, u64>) -> String {
+pub fn statuses(counts: &BTreeMap<String, u64>) -> String {
     counts
         .iter()
         .map(|(status, count)| format!("{status} × {count}"))
@@ -287,8 +324,9 @@ pub mod tests {
             clients: 32,
             developers: 32,
             grants: None,
+            grants_after: None,
             signing_per_second: 4_000.0,
-            signing_per_second_after: 4_100.0,
+            signing_per_second_after: 4_000.0,
             health_per_second: 40_000.0,
             memory: Some(ServerMemory {
                 before_kib: 20 * 1024,
@@ -319,9 +357,9 @@ pub mod tests {
         let row = text.lines().find(|line| line.starts_with("exchange")).unwrap();
         let cells: Vec<_> = row.split_ascii_whitespace().collect();
         assert_eq!(
-            cells.first_chunk::<12>().unwrap(),
+            cells.first_chunk::<13>().unwrap(),
             &[
-                "exchange", "2,000", "51.01", "91.01", "100.03", "100.03", "0.50", "0.05", "211", "-", "-", "1"
+                "exchange", "0.1", "2,000", "51.01", "91.01", "100.03", "100.03", "0.50", "0.05", "211", "-", "-", "1"
             ]
         );
         assert!(row.ends_with("201 × 100, 503 × 1"));
@@ -331,16 +369,22 @@ pub mod tests {
 
     #[test]
     fn a_result_survives_its_file() {
-        let record = Record::Run(run(
-            &[("store", "sqlite")],
-            vec![operation(Operation::Verify, 17_000.0)],
-        ));
+        let mut tally = Tally::new();
+        let answer = Answer {
+            status: 200,
+            body: "".into(),
+        };
+        tally.answered(Duration::from_millis(1), &answer, Ok(()));
+        let verify = OperationReport::new(Operation::Verify, &tally, Duration::from_secs(1));
+        let record = Record::Run(run(&[("store", "sqlite")], vec![verify]));
         let text = serde_json::to_string(&record).unwrap();
         let Record::Run(read) = serde_json::from_str(&text).unwrap() else {
             panic!("not a run: {text}")
         };
         assert_eq!(read.labels.get("store").unwrap(), "sqlite");
-        assert_eq!(read.operations.first().unwrap().operation, Operation::Verify);
+        let verify = read.operations.first().unwrap();
+        assert_eq!(verify.operation, Operation::Verify);
+        assert_eq!(verify.statuses, BTreeMap::from([("200".to_owned(), 1)]));
         assert!(text.contains(r#""kind":"run""#), "{text}");
     }
 

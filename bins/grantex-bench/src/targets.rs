@@ -9,7 +9,8 @@ pub const P99_MS: f64 = 25.0;
 pub const IDLE_KIB: u64 = 40 * 1024;
 pub const LOADED_KIB: u64 = 120 * 1024;
 pub const READY_MS: f64 = 150.0;
-/// With a million grants an operation still runs at this part of its rate with a thousand.
+pub const MANY_GRANTS: u64 = 1_000_000;
+/// With [`MANY_GRANTS`] an operation still runs at this part of its rate with a thousand.
 pub const FLAT: f64 = 0.85;
 
 /// What a rate is compared with.

@@ -13,7 +13,7 @@ use super::{LoadOptions, measure_all, progress, signing_rate};
 use crate::account::{Account, open_accounts};
 use crate::drive::{Amount, Driven, drive};
 use crate::error::BenchError;
-use crate::measure::{Operation, float};
+use crate::measure::{Operation, float, shares};
 use crate::prepare::Setup;
 use crate::table::whole;
 
@@ -21,12 +21,12 @@ use crate::table::whole;
 const CHUNK: u64 = 20_000;
 /// Failed requests a whole filling may have.
 const MAX_FAILURES: u64 = 100;
-/// The operations whose cost must not grow with the number of grants.
+/// The operations whose cost must not grow with the number of grants; the one that makes many of them comes last.
 const MEASURED: [Operation; 4] = [
-    Operation::Exchange,
+    Operation::Verify,
     Operation::Authorize,
     Operation::Refresh,
-    Operation::Verify,
+    Operation::Exchange,
 ];
 
 #[derive(Args)]
@@ -42,7 +42,7 @@ pub struct Options {
     /// Make no grants; measure the developer of the state file as it is
     #[arg(long, requires = "state", conflicts_with = "grants")]
     only_report: bool,
-    /// What to measure afterwards; exchange, authorize, refresh and verify when nothing is named
+    /// What to measure afterwards; verify, authorize, refresh and exchange when nothing is named
     #[arg(value_enum)]
     operations_to_run: Vec<Operation>,
 }
@@ -90,8 +90,7 @@ pub async fn fill(options: Options) -> Result<u64, BenchError> {
         [] => MEASURED.to_vec(),
         named => named.to_vec(),
     };
-    let grants = account.grants();
-    failures += measure_all(&options.load, &setup, &wanted, signing, Some(grants)).await?;
+    failures += measure_all(&options.load, &setup, &wanted, signing, Some(&account)).await?;
     // The measurements made grants too.
     write_state(state, &account)?;
     Ok(failures)
@@ -103,11 +102,8 @@ async fn fill_up(setup: &Setup, account: &Account, wanted: u64, state: Option<&P
     write_state(state, account)?;
     while account.grants() < wanted {
         let had = account.grants();
-        let share = (wanted - had)
-            .min(CHUNK)
-            .div_ceil(u64::try_from(setup.clients).unwrap_or(1));
         let mut clients = setup.fill();
-        for client in &mut clients {
+        for (client, share) in clients.iter_mut().zip(shares((wanted - had).min(CHUNK), setup.clients)) {
             // An authorization and an exchange for each grant.
             client.budget = share * 2;
         }

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use crate::account::Account;
 use crate::connection::Target;
-use crate::error::BenchError;
+use crate::error::{BenchError, with_causes};
 use crate::machine::Machine;
 use crate::measure::{Extent, Operation, Watched, measure};
 use crate::prepare::Setup;
 use crate::process;
-use crate::report::{Labels, Record, RunReport, ServerMemory};
+use crate::report::{Labels, OperationReport, Record, RunReport, ServerMemory};
 use crate::signing::rsa_2048_per_second;
 
 /// How long the signing rate is measured.
@@ -109,9 +110,10 @@ async fn measure_all(
     setup: &Setup,
     wanted: &[Operation],
     signing_per_second: f64,
-    grants: Option<u64>,
+    filled: Option<&Account>,
 ) -> Result<u64, BenchError> {
     let before = options.server_memory()?;
+    let grants = filled.map(Account::grants);
     // Every figure is printed as a ratio to /health, so it is always part of the run.
     let mut operations = vec![Operation::Health];
     operations.extend(
@@ -125,15 +127,18 @@ async fn measure_all(
     let mut measured = Vec::with_capacity(operations.len());
     for operation in operations {
         progress(&format!("measuring {}", operation.name()));
-        measured.push(measure(setup, operation, options.extent()?, options.watched()).await?);
+        let figures = measure(setup, operation, options.extent()?, options.watched()).await;
+        // One operation that cannot be measured must not cost the figures of the others; it counts as failed.
+        measured.push(figures.unwrap_or_else(|error| OperationReport::unmeasured(operation, with_causes(&error))));
     }
-    let after = options.server_memory()?;
+    let after = options.server_memory().unwrap_or(None);
     let report = RunReport {
         labels: options.labels(),
         machine: Machine::read(),
         clients: setup.clients,
         developers: setup.accounts.len(),
         grants,
+        grants_after: filled.map(Account::grants),
         signing_per_second,
         signing_per_second_after: rsa_2048_per_second(SIGNING_TIME)?,
         health_per_second: measured.first().map_or(0.0, |health| health.per_second),
