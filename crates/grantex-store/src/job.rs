@@ -69,7 +69,9 @@ where
 
     fn run<'a>(&'a mut self, tx: &'a mut (dyn Writes + 'a)) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let Some(work) = self.work.take() else { return Outcome::Undo };
+            let Some(work) = self.work.take() else {
+                return Outcome::Undo;
+            };
             // The savepoint takes back whatever a panicking unit did, so nothing half done is ever seen.
             let worked = AssertUnwindSafe(async move { work(tx).await }).catch_unwind().await;
             let result = worked.unwrap_or_else(|_| Err(StoreError::unavailable("the unit of work panicked").into()));
@@ -103,7 +105,15 @@ where
     F: for<'a> FnOnce(&'a mut dyn Writes) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
 {
     let (reply, result) = oneshot::channel();
-    (Box::new(Unit { admission, work: Some(work), result: None, reply }), result)
+    (
+        Box::new(Unit {
+            admission,
+            work: Some(work),
+            result: None,
+            reply,
+        }),
+        result,
+    )
 }
 
 /// What a caller learns when nobody answers: the store is shutting down.

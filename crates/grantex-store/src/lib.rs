@@ -66,9 +66,9 @@ impl<'a> Place<'a> {
         match path {
             "" => Err(OpenError::Url("the path is empty".to_owned())),
             ":memory:" => Err(OpenError::Url("the store needs a file".to_owned())),
-            _ if url.contains("://") && !url.starts_with("sqlite:") => {
-                Err(OpenError::Url("it must begin with sqlite: or postgres://, or be a path".to_owned()))
-            }
+            _ if url.contains("://") && !url.starts_with("sqlite:") => Err(OpenError::Url(
+                "it must begin with sqlite: or postgres://, or be a path".to_owned(),
+            )),
             _ => Ok(Self::Sqlite(PathBuf::from(path))),
         }
     }

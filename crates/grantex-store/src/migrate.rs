@@ -76,12 +76,19 @@ impl Task {
                 return Ok(names(&pending.map_err(MigrateError::Failed)?));
             }
         };
-        Ok(versions.map_err(MigrateError::Failed)?.iter().map(ToString::to_string).collect())
+        Ok(versions
+            .map_err(MigrateError::Failed)?
+            .iter()
+            .map(ToString::to_string)
+            .collect())
     }
 }
 
 fn names<DB: Backend>(migrations: &[Box<dyn Migration<DB>>]) -> Vec<String> {
-    migrations.iter().map(|migration| migration.name().to_string()).collect()
+    migrations
+        .iter()
+        .map(|migration| migration.name().to_string())
+        .collect()
 }
 
 fn on(url: &str, task: Task) -> Result<Vec<String>, MigrateError> {
@@ -114,7 +121,9 @@ fn on_postgres(url: &str, task: Task) -> Result<Vec<String>, MigrateError> {
         let handle = driver.handle().ok_or(MigrateError::Interrupted)?;
         let conn = handle.block_on(async {
             let mut conn = postgres::open(&target).await?;
-            conn.batch_execute(ADVISORY_LOCK).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            conn.batch_execute(ADVISORY_LOCK)
+                .await
+                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
             Ok(conn)
         });
         let conn = conn.map_err(|error: diesel::ConnectionError| OpenError::Connect(error.into()))?;

@@ -54,7 +54,10 @@ impl Default for Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("pool_size", &self.pool_size).field("readers", &self.readers).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("pool_size", &self.pool_size)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
     }
 }
 

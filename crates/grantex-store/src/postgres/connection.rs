@@ -32,8 +32,14 @@ impl Target {
                 _ => rest.push(parameter),
             }
         }
-        let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| OpenError::Url(reason(&error)))?;
+        let url = if rest.is_empty() {
+            base.to_owned()
+        } else {
+            format!("{base}?{}", rest.join("&"))
+        };
+        let mut config: Config = url
+            .parse()
+            .map_err(|error: tokio_postgres::Error| OpenError::Url(reason(&error)))?;
         config.ssl_mode(match mode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,
             SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
@@ -43,7 +49,11 @@ impl Target {
             config.application_name("grantex");
         }
         config.connect_timeout(options.connect_timeout);
-        let tls = if mode == SslMode::Disable { None } else { Some(tls::connector(mode, root_cert)?) };
+        let tls = if mode == SslMode::Disable {
+            None
+        } else {
+            Some(tls::connector(mode, root_cert)?)
+        };
         let settings = format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
              SET default_transaction_isolation = 'read committed'",
@@ -86,6 +96,8 @@ pub(crate) async fn open(target: &Target) -> ConnectionResult<AsyncPgConnection>
             AsyncPgConnection::try_from_client_and_connection(client, connection).await?
         }
     };
-    conn.batch_execute(&target.settings).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    conn.batch_execute(&target.settings)
+        .await
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
 }

@@ -40,7 +40,10 @@ pub(super) async fn run(pooled: &mut PooledConn, developer: Option<&DeveloperId>
         None if kept.is_empty() => (Fate::Unavailable("there was nothing to commit".to_owned()), true),
         None => commit(&mut tx, &mut pooled.prepared, stall).await,
         Some(Broken::Refused(cause)) => (Fate::Unavailable(cause), true),
-        Some(Broken::Silent) => (Fate::Unavailable("the database did not answer in time".to_owned()), false),
+        Some(Broken::Silent) => (
+            Fate::Unavailable("the database did not answer in time".to_owned()),
+            false,
+        ),
     };
     if is_sound && !matches!(fate, Fate::Committed) {
         post(tx.conn, "ROLLBACK");
@@ -134,13 +137,18 @@ async fn commit(tx: &mut ConnTx<'_>, prepared: &mut u16, stall: Duration) -> (Fa
                 }
             }
             Ok(Err(error)) => (Fate::Unavailable(error.to_string()), true),
-            Err(_) => (Fate::Unavailable("the database did not answer in time".to_owned()), false),
+            Err(_) => (
+                Fate::Unavailable("the database did not answer in time".to_owned()),
+                false,
+            ),
         };
     }
     let mut write = write;
     if let Poll::Ready(early) = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
         // Not even sent.
-        let cause = early.err().map_or_else(|| "the ledger was not sent".to_owned(), |error| error.to_string());
+        let cause = early
+            .err()
+            .map_or_else(|| "the ledger was not sent".to_owned(), |error| error.to_string());
         return (Fate::Unavailable(cause), true);
     }
     match timeout(stall, join(write, committing.batch_execute("COMMIT"))).await {

@@ -124,15 +124,29 @@ impl From<&Ledger> for LedgerInsert {
         ledger.audit.iter().for_each(|entry| audit.push(entry.into()));
         ledger.events.iter().for_each(|event| events.push(event.into()));
         let developer = ledger.developer_id.as_str().to_owned();
-        Self { developer, head: HeadRow::from(&ledger.head), grants, tokens, audit, events }
+        Self {
+            developer,
+            head: HeadRow::from(&ledger.head),
+            grants,
+            tokens,
+            audit,
+            events,
+        }
     }
 }
 
 impl LedgerInsert {
     /// One bit for each of the sixteen texts: by which tables get rows.
     pub fn shape(&self) -> u16 {
-        let parts = [self.grants.is_empty(), self.tokens.is_empty(), self.audit.is_empty(), self.events.is_empty()];
-        1 << parts.iter().fold(0, |number, is_empty| number * 2 + u16::from(!is_empty))
+        let parts = [
+            self.grants.is_empty(),
+            self.tokens.is_empty(),
+            self.audit.is_empty(),
+            self.events.is_empty(),
+        ];
+        1 << parts
+            .iter()
+            .fold(0, |number, is_empty| number * 2 + u16::from(!is_empty))
     }
 }
 

@@ -59,7 +59,9 @@ impl Local {
 
 /// Writes what was put off, before anything else is asked of the connection.
 async fn settle(tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
-    let Some(insert) = tx.local.put_off.take() else { return Ok(()) };
+    let Some(insert) = tx.local.put_off.take() else {
+        return Ok(());
+    };
     let count = insert.execute(tx.conn).await;
     tx.note(count).map(drop)
 }
@@ -77,7 +79,10 @@ async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Optio
         .select((HeadRow::as_select(), developers::plan))
         .for_no_key_update();
     let row = query.first::<(HeadRow, String)>(tx.conn).await.optional();
-    let head = tx.note(row)?.map(|(head, plan)| head.into_head(developer, &plan)).transpose()?;
+    let head = tx
+        .note(row)?
+        .map(|(head, plan)| head.into_head(developer, &plan))
+        .transpose()?;
     tx.local.held = Some((developer.clone(), head.clone()));
     Ok(head)
 }
@@ -103,7 +108,8 @@ async fn lock_developers(conn: &mut Conn, ids: &[String]) -> QueryResult<()> {
 
 /// Lets only one transaction at a time look for a first key and add one.
 async fn lock_signing_keys(conn: &mut Conn) -> QueryResult<()> {
-    conn.batch_execute("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE").await
+    conn.batch_execute("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
+        .await
 }
 
 /// Puts a ledger off until the next statement or the commit, so that the two make one round trip. Its developer's row is

@@ -5,9 +5,9 @@ use deadpool::managed::{Manager, Metrics, Pool, RecycleError, RecycleResult};
 use diesel::ConnectionError;
 use diesel_async::pooled_connection::PoolableConnection;
 
+use super::Conn;
 use super::connection::{Target, open};
 use super::runtime::Driver;
-use super::Conn;
 use crate::OpenError;
 use crate::options::Options;
 
@@ -31,7 +31,10 @@ impl Manager for Connector {
     async fn create(&self) -> Result<PooledConn, ConnectionError> {
         let target = self.target.clone();
         let bad = |cause: String| ConnectionError::BadConnection(cause);
-        let handle = self.driver.handle().ok_or_else(|| bad("the store is closed".to_owned()))?;
+        let handle = self
+            .driver
+            .handle()
+            .ok_or_else(|| bad("the store is closed".to_owned()))?;
         let opened = handle.spawn(async move { open(&target).await }).await;
         let conn = opened.map_err(|error| bad(error.to_string()))??;
         Ok(PooledConn { conn, prepared: 0 })

@@ -11,10 +11,10 @@ use grantex_core::store::{BoxFuture, DeveloperReads, Reads, Store, UnitOptions, 
 use tokio::time::timeout;
 
 use super::connection::Target;
+use super::group;
 use super::pool::{self, Connector};
 use super::queries::ConnTx;
 use super::runtime::Driver;
-use super::group;
 use crate::OpenError;
 use crate::job::{self, Fate, Job};
 use crate::options::{Options, PoolStats, Stats};
@@ -43,7 +43,13 @@ impl PostgresStore {
         let target = Target::parse(url, &options)?;
         let driver = Driver::start(options.driver_threads)?;
         let pool = pool::build(target, driver.clone(), &options)?;
-        let inner = Inner { pool, driver, queues: Mutex::default(), waiting: AtomicUsize::new(0), options };
+        let inner = Inner {
+            pool,
+            driver,
+            queues: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            options,
+        };
         let first = inner.pool.get().await;
         drop(first.map_err(|error| OpenError::Connect(describe(&error).into()))?);
         Ok(Self(Arc::new(inner)))
@@ -58,7 +64,10 @@ impl PostgresStore {
             in_use: status.size.saturating_sub(status.available),
             waiting: status.waiting,
         };
-        Stats { pools: vec![pool], write_queue: AtomicUsize::load(&self.0.waiting, Ordering::Relaxed) }
+        Stats {
+            pools: vec![pool],
+            write_queue: AtomicUsize::load(&self.0.waiting, Ordering::Relaxed),
+        }
     }
 }
 
@@ -104,7 +113,8 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.read(|tx| Box::pin(async move { DeveloperReads::has_no_developer(tx).await.map(drop) })).await
+        self.read(|tx| Box::pin(async move { DeveloperReads::has_no_developer(tx).await.map(drop) }))
+            .await
     }
 }
 
@@ -155,7 +165,9 @@ impl Inner {
         while self.has_waiting(&developer) {
             match self.connection().await {
                 Ok(pooled) => {
-                    let Some(jobs) = self.next_group(&developer, GROUP) else { return };
+                    let Some(jobs) = self.next_group(&developer, GROUP) else {
+                        return;
+                    };
                     self.run(pooled, Some(&developer), jobs).await;
                 }
                 Err(cause) => {

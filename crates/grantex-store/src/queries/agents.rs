@@ -86,7 +86,10 @@ impl AgentReads for ConnTx<'_> {
             .select((agents::developer_id, agents::id, agents::deleted_at.assume_not_null()));
         let rows = query.load::<(String, String, i64)>(self.conn().await?).await;
         let deleted = |(developer, agent, deleted_at): (String, String, i64)| {
-            let place = Place { table: "agents", id: &agent };
+            let place = Place {
+                table: "agents",
+                id: &agent,
+            };
             Ok(DeletedAgent {
                 developer_id: place.expect("developer_id", DeveloperId::parse(&developer))?,
                 agent_id: place.expect("id", AgentId::parse(&agent))?,

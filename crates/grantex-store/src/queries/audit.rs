@@ -56,7 +56,11 @@ impl AuditReads for ConnTx<'_> {
         filter: &AuditFilter,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let query = self.matching(developer, chain, filter).await?.order(seq.desc()).limit(i64::from(limit));
+        let query = self
+            .matching(developer, chain, filter)
+            .await?
+            .order(seq.desc())
+            .limit(i64::from(limit));
         let rows = query.load::<AuditRow>(self.conn().await?).await;
         all(self.note(rows)?)
     }
@@ -107,7 +111,11 @@ impl ConnTx<'_> {
                 .filter(chain_name.eq(chain.as_str()))
                 .select((seq, timestamp))
         };
-        let last = entries().order(seq.desc()).first::<(i64, i64)>(self.conn().await?).await.optional();
+        let last = entries()
+            .order(seq.desc())
+            .first::<(i64, i64)>(self.conn().await?)
+            .await
+            .optional();
         let (mut low, mut high) = (1, self.note(last)?.map_or(0, |(last, _)| last) + 1);
         while low < high {
             let middle = low + (high - low) / 2;

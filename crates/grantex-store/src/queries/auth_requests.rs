@@ -15,13 +15,17 @@ use crate::schema::auth_requests::{self, code_expires_at, code_hash, consumed_at
 #[async_trait]
 impl AuthRequestReads for ConnTx<'_> {
     async fn auth_request(&mut self, id: &AuthRequestId) -> Result<Option<AuthRequest>, StoreError> {
-        let query = auth_requests::table.find(id.as_str()).select(AuthRequestRow::as_select());
+        let query = auth_requests::table
+            .find(id.as_str())
+            .select(AuthRequestRow::as_select());
         let row = query.first(self.conn().await?).await.optional();
         self.note(row)?.map(AuthRequest::try_from).transpose()
     }
 
     async fn auth_request_by_code(&mut self, hash: &SecretHash) -> Result<Option<AuthRequest>, StoreError> {
-        let query = auth_requests::table.filter(code_hash.eq(hash.as_str())).select(AuthRequestRow::as_select());
+        let query = auth_requests::table
+            .filter(code_hash.eq(hash.as_str()))
+            .select(AuthRequestRow::as_select());
         let row = query.first(self.conn().await?).await.optional();
         self.note(row)?.map(AuthRequest::try_from).transpose()
     }

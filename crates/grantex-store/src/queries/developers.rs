@@ -23,8 +23,9 @@ impl DeveloperReads for ConnTx<'_> {
     }
 
     async fn developer_by_key(&mut self, key_hash: &SecretHash) -> Result<Option<Developer>, StoreError> {
-        let query =
-            developers::table.filter(developers::api_key_hash.eq(key_hash.as_str())).select(DeveloperRow::as_select());
+        let query = developers::table
+            .filter(developers::api_key_hash.eq(key_hash.as_str()))
+            .select(DeveloperRow::as_select());
         let row = query.first(self.conn().await?).await.optional();
         self.note(row)?.map(Developer::try_from).transpose()
     }
@@ -38,7 +39,15 @@ impl DeveloperReads for ConnTx<'_> {
             .select(developers::id);
         let ids = query.load::<String>(self.conn().await?).await;
         let ids = self.note(ids)?;
-        ids.iter().map(|id| Place { table: "developers", id }.expect("id", DeveloperId::parse(id))).collect()
+        ids.iter()
+            .map(|id| {
+                Place {
+                    table: "developers",
+                    id,
+                }
+                .expect("id", DeveloperId::parse(id))
+            })
+            .collect()
     }
 
     async fn active_grants(&mut self, id: &DeveloperId) -> Result<i64, StoreError> {
@@ -54,7 +63,9 @@ impl DeveloperReads for ConnTx<'_> {
     }
 
     async fn has_no_developer(&mut self) -> Result<bool, StoreError> {
-        let is_empty = select(not(exists(developers::table.select(developers::id)))).get_result(self.conn().await?).await;
+        let is_empty = select(not(exists(developers::table.select(developers::id))))
+            .get_result(self.conn().await?)
+            .await;
         self.note(is_empty)
     }
 }
@@ -76,7 +87,9 @@ impl DeveloperWrites for ConnTx<'_> {
         old: &SecretHash,
         new: &SecretHash,
     ) -> Result<bool, StoreError> {
-        let holder = developers::table.find(id.as_str()).filter(developers::api_key_hash.eq(old.as_str()));
+        let holder = developers::table
+            .find(id.as_str())
+            .filter(developers::api_key_hash.eq(old.as_str()));
         let update = diesel::update(holder).set(developers::api_key_hash.eq(new.as_str()));
         let count = update.execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)

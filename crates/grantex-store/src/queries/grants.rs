@@ -52,15 +52,29 @@ impl QueryFragment<Db> for Above<'_> {
 }
 
 fn grant_id(text: &str) -> Result<GrantId, StoreError> {
-    Place { table: "grants", id: text }.expect("id", GrantId::parse(text))
+    Place {
+        table: "grants",
+        id: text,
+    }
+    .expect("id", GrantId::parse(text))
 }
 
 fn ancestor((id, revoked_at, status): (String, Option<i64>, Option<String>)) -> Result<Ancestor, StoreError> {
     let agent_status = match status {
-        Some(text) => Some(Place { table: "agents", id: &id }.expect("status", AgentStatus::parse(&text))?),
+        Some(text) => Some(
+            Place {
+                table: "agents",
+                id: &id,
+            }
+            .expect("status", AgentStatus::parse(&text))?,
+        ),
         None => None,
     };
-    Ok(Ancestor { grant_id: grant_id(&id)?, state: grant_state(revoked_at), agent_status })
+    Ok(Ancestor {
+        grant_id: grant_id(&id)?,
+        state: grant_state(revoked_at),
+        agent_status,
+    })
 }
 
 #[async_trait]
@@ -96,12 +110,12 @@ impl GrantReads for ConnTx<'_> {
             query = query.filter(grants::principal_id.eq(principal));
         }
         query = match filter.status {
-            Some(GrantStatus::Active) => {
-                query.filter(grants::revoked_at.is_null()).filter(grants::expires_at.gt(now))
-            }
-            Some(GrantStatus::Expired) => {
-                query.filter(grants::revoked_at.is_null()).filter(grants::expires_at.le(now))
-            }
+            Some(GrantStatus::Active) => query
+                .filter(grants::revoked_at.is_null())
+                .filter(grants::expires_at.gt(now)),
+            Some(GrantStatus::Expired) => query
+                .filter(grants::revoked_at.is_null())
+                .filter(grants::expires_at.le(now)),
             Some(GrantStatus::Revoked) => query.filter(grants::revoked_at.is_not_null()),
             None => query,
         };
@@ -119,8 +133,14 @@ impl GrantReads for ConnTx<'_> {
     }
 
     async fn ancestors(&mut self, grant: &Grant) -> Result<Vec<Ancestor>, StoreError> {
-        let Some(parent) = &grant.parent_grant_id else { return Ok(Vec::new()) };
-        let rows = Above { parent: parent.as_str() }.load(self.conn().await?).await;
+        let Some(parent) = &grant.parent_grant_id else {
+            return Ok(Vec::new());
+        };
+        let rows = Above {
+            parent: parent.as_str(),
+        }
+        .load(self.conn().await?)
+        .await;
         self.note(rows)?.into_iter().map(ancestor).collect()
     }
 
@@ -167,7 +187,10 @@ impl GrantReads for ConnTx<'_> {
             .select((GrantRow::as_select(), Option::<AgentRow>::as_select()));
         let rows = query.load::<(GrantRow, Option<AgentRow>)>(self.conn().await?).await;
         let pair = |(grant, agent): (GrantRow, Option<AgentRow>)| {
-            Ok(PrincipalGrant { grant: grant.try_into()?, agent: agent.map(Agent::try_from).transpose()? })
+            Ok(PrincipalGrant {
+                grant: grant.try_into()?,
+                agent: agent.map(Agent::try_from).transpose()?,
+            })
         };
         self.note(rows)?.into_iter().map(pair).collect()
     }
@@ -193,7 +216,10 @@ impl GrantWrites for ConnTx<'_> {
             .filter(grants::developer_id.eq(developer.as_str()))
             .filter(grants::revoked_at.is_null());
         let update = diesel::update(owned)
-            .set((grants::revoked_at.eq(now.as_millis()), grants::revoked_by.eq(by.as_str())))
+            .set((
+                grants::revoked_at.eq(now.as_millis()),
+                grants::revoked_by.eq(by.as_str()),
+            ))
             .returning((grants::id, grants::is_counted));
         let revoked = update.get_results(self.conn().await?).await;
         add(&mut tree, self.note(revoked)?)?;
@@ -204,9 +230,14 @@ impl GrantWrites for ConnTx<'_> {
         while !level.is_empty() {
             level = self.children_of(developer, &level).await?;
             for chunk in level.chunks(CHUNK) {
-                let active = grants::table.filter(grants::id.eq_any(chunk)).filter(grants::revoked_at.is_null());
+                let active = grants::table
+                    .filter(grants::id.eq_any(chunk))
+                    .filter(grants::revoked_at.is_null());
                 let update = diesel::update(active)
-                    .set((grants::revoked_at.eq(now.as_millis()), grants::revoked_by.eq(by.as_str())))
+                    .set((
+                        grants::revoked_at.eq(now.as_millis()),
+                        grants::revoked_by.eq(by.as_str()),
+                    ))
                     .returning((grants::id, grants::is_counted));
                 let revoked = update.get_results(self.conn().await?).await;
                 add(&mut tree, self.note(revoked)?)?;
@@ -237,7 +268,9 @@ impl GrantWrites for ConnTx<'_> {
                 .filter(grants::id.eq_any(chunk))
                 .filter(grants::is_counted)
                 .filter(grants::revoked_at.is_null());
-            let update = diesel::update(counted).set(grants::is_counted.eq(false)).returning(grants::developer_id);
+            let update = diesel::update(counted)
+                .set(grants::is_counted.eq(false))
+                .returning(grants::developer_id);
             let owners = update.get_results::<String>(self.conn().await?).await;
             for owner in self.note(owners)? {
                 *counts.entry(owner).or_default() += 1;

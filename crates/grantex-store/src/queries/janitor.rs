@@ -40,8 +40,9 @@ impl JanitorWrites for ConnTx<'_> {
 
 impl ConnTx<'_> {
     async fn sweep(&mut self, sql: &str, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let sweep =
-            diesel::sql_query(sql).bind::<BigInt, _>(before.as_millis()).bind::<BigInt, _>(i64::from(limit));
+        let sweep = diesel::sql_query(sql)
+            .bind::<BigInt, _>(before.as_millis())
+            .bind::<BigInt, _>(i64::from(limit));
         let count = sweep.execute(self.conn().await?).await;
         self.note(count).map(rows)
     }

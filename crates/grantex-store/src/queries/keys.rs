@@ -13,14 +13,17 @@ use crate::schema::{signing_keys, tokens};
 #[async_trait]
 impl KeyReads for ConnTx<'_> {
     async fn signing_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
-        let query =
-            signing_keys::table.order((signing_keys::created_at, signing_keys::kid)).select(KeyRow::as_select());
+        let query = signing_keys::table
+            .order((signing_keys::created_at, signing_keys::kid))
+            .select(KeyRow::as_select());
         let rows = query.load(self.conn().await?).await;
         all(self.note(rows)?)
     }
 
     async fn has_live_token(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let live = tokens::table.filter(tokens::key_id.eq(kid)).filter(tokens::expires_at.gt(now.as_millis()));
+        let live = tokens::table
+            .filter(tokens::key_id.eq(kid))
+            .filter(tokens::expires_at.gt(now.as_millis()));
         let found = select(exists(live)).get_result(self.conn().await?).await;
         self.note(found)
     }
@@ -49,7 +52,9 @@ impl KeyWrites for ConnTx<'_> {
     }
 
     async fn retire_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let active = signing_keys::table.find(kid).filter(signing_keys::state.eq(KeyState::Active.as_str()));
+        let active = signing_keys::table
+            .find(kid)
+            .filter(signing_keys::state.eq(KeyState::Active.as_str()));
         let update = diesel::update(active).set((
             signing_keys::state.eq(KeyState::Retired.as_str()),
             signing_keys::retired_at.eq(now.as_millis()),
@@ -59,7 +64,9 @@ impl KeyWrites for ConnTx<'_> {
     }
 
     async fn remove_signing_key(&mut self, kid: &str) -> Result<bool, StoreError> {
-        let retired = signing_keys::table.find(kid).filter(signing_keys::state.eq(KeyState::Retired.as_str()));
+        let retired = signing_keys::table
+            .find(kid)
+            .filter(signing_keys::state.eq(KeyState::Retired.as_str()));
         let count = diesel::delete(retired).execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)
     }

@@ -31,7 +31,10 @@ pub(crate) struct ConnTx<'c> {
 impl<'c> ConnTx<'c> {
     /// Speaks through a connection.
     pub(super) fn new(conn: &'c mut Conn) -> Self {
-        Self { conn, local: Local::default() }
+        Self {
+            conn,
+            local: Local::default(),
+        }
     }
 
     /// The connection, with everything written that was put off.

@@ -30,12 +30,19 @@ type RecordRow = (TokenRow, GrantRow, Option<String>);
 fn record((token, grant, status): RecordRow) -> Result<TokenRecord, StoreError> {
     let agent_status = match status {
         Some(text) => {
-            let place = Place { table: "agents", id: &grant.agent_id };
+            let place = Place {
+                table: "agents",
+                id: &grant.agent_id,
+            };
             Some(place.expect("status", AgentStatus::parse(&text))?)
         }
         None => None,
     };
-    Ok(TokenRecord { token: Token::try_from(token)?, grant: Grant::try_from(grant)?, agent_status })
+    Ok(TokenRecord {
+        token: Token::try_from(token)?,
+        grant: Grant::try_from(grant)?,
+        agent_status,
+    })
 }
 
 #[async_trait]
@@ -69,7 +76,9 @@ impl TokenReads for ConnTx<'_> {
 #[async_trait]
 impl TokenWrites for ConnTx<'_> {
     async fn use_refresh_token(&mut self, id: &TokenId, used: &RefreshUse) -> Result<bool, StoreError> {
-        let unused = tokens::table.find(id.as_str()).filter(tokens::refresh_used_at.is_null());
+        let unused = tokens::table
+            .find(id.as_str())
+            .filter(tokens::refresh_used_at.is_null());
         let update = diesel::update(unused).set(RefreshUseChange::from(used));
         let count = update.execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)

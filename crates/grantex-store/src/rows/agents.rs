@@ -26,7 +26,10 @@ impl TryFrom<AgentRow> for Agent {
     type Error = StoreError;
 
     fn try_from(row: AgentRow) -> Result<Self, StoreError> {
-        let place = Place { table: "agents", id: &row.id };
+        let place = Place {
+            table: "agents",
+            id: &row.id,
+        };
         Ok(Self {
             id: place.expect("id", AgentId::parse(&row.id))?,
             developer_id: place.expect("developer_id", DeveloperId::parse(&row.developer_id))?,

@@ -30,7 +30,10 @@ impl TryFrom<AuditRow> for AuditEntry {
     type Error = StoreError;
 
     fn try_from(row: AuditRow) -> Result<Self, StoreError> {
-        let place = Place { table: "audit_entries", id: &row.id };
+        let place = Place {
+            table: "audit_entries",
+            id: &row.id,
+        };
         Ok(Self {
             id: place.expect("id", AuditId::parse(&row.id))?,
             developer_id: place.expect("developer_id", DeveloperId::parse(&row.developer_id))?,

@@ -36,7 +36,10 @@ impl TryFrom<AuthRequestRow> for AuthRequest {
     type Error = StoreError;
 
     fn try_from(row: AuthRequestRow) -> Result<Self, StoreError> {
-        let place = Place { table: "auth_requests", id: &row.id };
+        let place = Place {
+            table: "auth_requests",
+            id: &row.id,
+        };
         let code_hash = row.code_hash.map(SecretHash::from_stored);
         let status = match row.status.as_str() {
             "pending" => AuthRequestState::Pending,
@@ -79,11 +82,18 @@ impl From<&AuthRequest> for AuthRequestRow {
         let (mut code_hash, mut code_expires_at, mut consumed, mut grant) = (None, None, None, None);
         match &request.status {
             AuthRequestState::Pending | AuthRequestState::Denied => {}
-            AuthRequestState::Approved { code_hash: hash, code_expires_at: at } => {
+            AuthRequestState::Approved {
+                code_hash: hash,
+                code_expires_at: at,
+            } => {
                 code_hash = Some(hash.as_str().to_owned());
                 code_expires_at = Some(at.as_millis());
             }
-            AuthRequestState::Consumed { code_hash: hash, consumed_at, grant_id } => {
+            AuthRequestState::Consumed {
+                code_hash: hash,
+                consumed_at,
+                grant_id,
+            } => {
                 code_hash = Some(hash.as_str().to_owned());
                 consumed = Some(consumed_at.as_millis());
                 grant = Some(grant_id.as_str().to_owned());
@@ -99,7 +109,10 @@ impl From<&AuthRequest> for AuthRequestRow {
             state: request.state.clone(),
             expires_in: request.expires_in.as_millis(),
             audience: request.audience.clone(),
-            code_challenge: request.code_challenge.as_ref().map(|challenge| challenge.as_str().to_owned()),
+            code_challenge: request
+                .code_challenge
+                .as_ref()
+                .map(|challenge| challenge.as_str().to_owned()),
             created_at: request.created_at.as_millis(),
             expires_at: request.expires_at.as_millis(),
             status: request.status.as_str().to_owned(),

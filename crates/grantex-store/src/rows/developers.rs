@@ -29,7 +29,10 @@ impl TryFrom<DeveloperRow> for Developer {
     type Error = StoreError;
 
     fn try_from(row: DeveloperRow) -> Result<Self, StoreError> {
-        let place = Place { table: TABLE, id: &row.id };
+        let place = Place {
+            table: TABLE,
+            id: &row.id,
+        };
         Ok(Self {
             id: place.expect("id", DeveloperId::parse(&row.id))?,
             mode: place.expect("mode", Mode::parse(&row.mode))?,
@@ -90,13 +93,30 @@ pub(crate) struct HeadRow {
 impl HeadRow {
     /// The head with the plan that stands beside it.
     pub fn into_head(self, developer: &DeveloperId, plan: &str) -> Result<DeveloperHead, StoreError> {
-        let place = Place { table: TABLE, id: developer.as_str() };
+        let place = Place {
+            table: TABLE,
+            id: developer.as_str(),
+        };
         Ok(DeveloperHead {
             plan: place.expect("plan", Plan::parse(plan))?,
             active_grants: self.active_grants,
             event_seq: self.event_seq,
-            caller: chain_head(place, "caller_id", self.caller_seq, self.caller_hash, self.caller_id, self.caller_at)?,
-            server: chain_head(place, "server_id", self.server_seq, self.server_hash, self.server_id, self.server_at)?,
+            caller: chain_head(
+                place,
+                "caller_id",
+                self.caller_seq,
+                self.caller_hash,
+                self.caller_id,
+                self.caller_at,
+            )?,
+            server: chain_head(
+                place,
+                "server_id",
+                self.server_seq,
+                self.server_hash,
+                self.server_id,
+                self.server_at,
+            )?,
         })
     }
 }
@@ -112,7 +132,11 @@ fn chain_head(
     let last = match (hash, id, at) {
         (Some(hash), Some(id), Some(at)) => {
             let id = place.expect(column, AuditId::parse(&id))?;
-            Some(ChainLink { hash, id, at: Timestamp::from_millis(at) })
+            Some(ChainLink {
+                hash,
+                id,
+                at: Timestamp::from_millis(at),
+            })
         }
         _ => None,
     };

@@ -22,9 +22,19 @@ impl TryFrom<EventRow> for StoredEvent {
     type Error = StoreError;
 
     fn try_from(row: EventRow) -> Result<Self, StoreError> {
-        let id = Place { table: "events", id: &row.id }.expect("id", EventId::parse(&row.id))?;
+        let id = Place {
+            table: "events",
+            id: &row.id,
+        }
+        .expect("id", EventId::parse(&row.id))?;
         let created_at = Timestamp::from_millis(row.created_at);
-        Ok(Self { seq: row.seq, id, kind: row.kind, payload: row.payload, created_at })
+        Ok(Self {
+            seq: row.seq,
+            id,
+            kind: row.kind,
+            payload: row.payload,
+            created_at,
+        })
     }
 }
 

@@ -29,7 +29,9 @@ pub(crate) struct GrantRow {
 /// The state that a revocation time stands for.
 pub(crate) fn state(revoked_at: Option<i64>) -> GrantState {
     match revoked_at {
-        Some(at) => GrantState::Revoked { at: Timestamp::from_millis(at) },
+        Some(at) => GrantState::Revoked {
+            at: Timestamp::from_millis(at),
+        },
         None => GrantState::Active,
     }
 }
@@ -38,12 +40,20 @@ impl TryFrom<GrantRow> for Grant {
     type Error = StoreError;
 
     fn try_from(row: GrantRow) -> Result<Self, StoreError> {
-        let place = Place { table: "grants", id: &row.id };
+        let place = Place {
+            table: "grants",
+            id: &row.id,
+        };
         let parent_grant_id = match &row.parent_grant_id {
             Some(text) => Some(place.expect("parent_grant_id", GrantId::parse(text))?),
             None => None,
         };
-        let delegators = row.delegators.split(' ').filter(|id| !id.is_empty()).map(AgentId::parse).collect();
+        let delegators = row
+            .delegators
+            .split(' ')
+            .filter(|id| !id.is_empty())
+            .map(AgentId::parse)
+            .collect();
         Ok(Self {
             id: place.expect("id", GrantId::parse(&row.id))?,
             developer_id: place.expect("developer_id", DeveloperId::parse(&row.developer_id))?,
@@ -79,7 +89,12 @@ impl From<&Grant> for GrantRow {
             revoked_at,
             parent_grant_id: grant.parent_grant_id.as_ref().map(|id| id.as_str().to_owned()),
             delegation_depth: i64::from(grant.delegation_depth),
-            delegators: grant.delegators.iter().map(AgentId::as_str).collect::<Vec<_>>().join(" "),
+            delegators: grant
+                .delegators
+                .iter()
+                .map(AgentId::as_str)
+                .collect::<Vec<_>>()
+                .join(" "),
             is_counted: revoked_at.is_none(),
         }
     }

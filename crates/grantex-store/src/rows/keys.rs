@@ -23,7 +23,11 @@ impl TryFrom<KeyRow> for StoredKey {
     type Error = StoreError;
 
     fn try_from(row: KeyRow) -> Result<Self, StoreError> {
-        let state = Place { table: "signing_keys", id: &row.kid }.expect("state", KeyState::parse(&row.state))?;
+        let state = Place {
+            table: "signing_keys",
+            id: &row.kid,
+        }
+        .expect("state", KeyState::parse(&row.state))?;
         Ok(Self {
             kid: row.kid,
             algorithm: row.algorithm,

@@ -31,7 +31,11 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// What was read from a column, or the complaint that it holds something else.
     pub fn expect<T>(self, column: &'static str, value: Option<T>) -> Result<T, StoreError> {
-        value.ok_or_else(|| StoreError::Corrupt { table: self.table, column, id: self.id.to_owned() })
+        value.ok_or_else(|| StoreError::Corrupt {
+            table: self.table,
+            column,
+            id: self.id.to_owned(),
+        })
     }
 }
 

@@ -31,11 +31,15 @@ impl TryFrom<TokenRow> for Token {
     type Error = StoreError;
 
     fn try_from(row: TokenRow) -> Result<Self, StoreError> {
-        let place = Place { table: "tokens", id: &row.id };
+        let place = Place {
+            table: "tokens",
+            id: &row.id,
+        };
         let replay_sealed = row.replay_sealed;
-        let replay = row
-            .replay_key_hash
-            .map(|key_hash| Replay { key_hash: SecretHash::from_stored(key_hash), sealed: replay_sealed });
+        let replay = row.replay_key_hash.map(|key_hash| Replay {
+            key_hash: SecretHash::from_stored(key_hash),
+            sealed: replay_sealed,
+        });
         let refresh_use = match row.refresh_used_at {
             Some(at) => Some(RefreshUse {
                 at: Timestamp::from_millis(at),

@@ -45,7 +45,9 @@ pub(crate) enum Role {
 
 /// Opens the database file, which is made if there is none.
 pub(crate) fn establish(path: &Path, role: Role, lock_timeout: Duration) -> ConnectionResult<SqliteConnection> {
-    let text = path.to_str().ok_or_else(|| ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;
     let mut conn = SqliteConnection::establish(text)?;
     // synchronous=FULL makes every commit durable; the checkpoint after 2,000 pages keeps the WAL small and the stalls short.
     let mut pragmas = format!(
@@ -57,7 +59,8 @@ pub(crate) fn establish(path: &Path, role: Role, lock_timeout: Duration) -> Conn
         Role::Writer => "PRAGMA cache_size = -24576;",
         Role::Reader => "PRAGMA cache_size = -6144; PRAGMA query_only = ON;",
     });
-    conn.batch_execute(&pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
+    conn.batch_execute(&pragmas)
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
 }
 

@@ -28,8 +28,16 @@ pub(super) async fn write_ledger(tx: &mut ConnTx<'_>, ledger: &Ledger) -> Result
         for row in &new_events {
             diesel::insert_into(events::table).values(row).execute(conn)?;
         }
-        diesel::update(developers::table.find(&developer)).set(&head).execute(conn)
+        diesel::update(developers::table.find(&developer))
+            .set(&head)
+            .execute(conn)
     });
-    let written = written.await.and_then(|count| if count == 1 { Ok(()) } else { Err(diesel::result::Error::NotFound) });
+    let written = written.await.and_then(|count| {
+        if count == 1 {
+            Ok(())
+        } else {
+            Err(diesel::result::Error::NotFound)
+        }
+    });
     tx.note(written)
 }

@@ -53,13 +53,20 @@ async fn settle(_tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
 
 /// There is one writer, so a plain read is as good as a lock.
 async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Option<DeveloperHead>, StoreError> {
-    let query = developers::table.find(developer.as_str()).select((HeadRow::as_select(), developers::plan));
+    let query = developers::table
+        .find(developer.as_str())
+        .select((HeadRow::as_select(), developers::plan));
     let row = query.first::<(HeadRow, String)>(tx.conn).await.optional();
-    tx.note(row)?.map(|(head, plan)| head.into_head(developer, &plan)).transpose()
+    tx.note(row)?
+        .map(|(head, plan)| head.into_head(developer, &plan))
+        .transpose()
 }
 
 async fn lock_active_grant(conn: &mut Conn, id: &str, now: i64) -> QueryResult<bool> {
-    let active = grants::table.find(id).filter(grants::revoked_at.is_null()).filter(grants::expires_at.gt(now));
+    let active = grants::table
+        .find(id)
+        .filter(grants::revoked_at.is_null())
+        .filter(grants::expires_at.gt(now));
     let found = active.select(grants::id).first::<String>(conn).await.optional()?;
     Ok(found.is_some())
 }

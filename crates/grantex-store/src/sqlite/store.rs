@@ -38,7 +38,10 @@ impl SqliteStore {
     pub(crate) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let connect = |error: diesel::ConnectionError| OpenError::Connect(error.into());
         let writer = establish(path, Role::Writer, options.lock_timeout).map_err(connect)?;
-        let manager = Readers { path: PathBuf::from(path), lock_timeout: options.lock_timeout };
+        let manager = Readers {
+            path: PathBuf::from(path),
+            lock_timeout: options.lock_timeout,
+        };
         let readers = Pool::builder()
             .max_size(options.readers.max(1))
             .min_idle(Some(1))
@@ -53,7 +56,13 @@ impl SqliteStore {
         let writer = Conn::with_runtime(writer, Inline);
         writer::start(writer, queue, Arc::clone(&options.on_connection_error)).map_err(OpenError::Thread)?;
         let reader_turns = Semaphore::new(usize::try_from(readers.max_size()).unwrap_or(1));
-        Ok(Self(Arc::new(Inner { readers, reader_turns, wary: Wary::new(), writes, options })))
+        Ok(Self(Arc::new(Inner {
+            readers,
+            reader_turns,
+            wary: Wary::new(),
+            writes,
+            options,
+        })))
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -70,8 +79,17 @@ impl SqliteStore {
             waiting: max.saturating_sub(self.0.reader_turns.available_permits()),
         };
         let in_use = usize::from(write_queue > 0);
-        let writing = PoolStats { pool: "write", max: 1, open: 1, in_use, waiting: write_queue };
-        Stats { pools: vec![reading, writing], write_queue }
+        let writing = PoolStats {
+            pool: "write",
+            max: 1,
+            open: 1,
+            in_use,
+            waiting: write_queue,
+        };
+        Stats {
+            pools: vec![reading, writing],
+            write_queue,
+        }
     }
 }
 
@@ -125,7 +143,8 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.read(|tx| Box::pin(async move { DeveloperReads::has_no_developer(tx).await.map(drop) })).await
+        self.read(|tx| Box::pin(async move { DeveloperReads::has_no_developer(tx).await.map(drop) }))
+            .await
     }
 }
 
@@ -148,7 +167,10 @@ struct Wary {
 
 impl Wary {
     fn new() -> Self {
-        Self { started: timer(), until_millis: AtomicU64::new(0) }
+        Self {
+            started: timer(),
+            until_millis: AtomicU64::new(0),
+        }
     }
 
     fn is_set(&self) -> bool {
@@ -159,7 +181,8 @@ impl Wary {
 
     fn set(&self) {
         let wary = u64::try_from(WARY.as_millis()).unwrap_or(u64::MAX);
-        self.until_millis.store(self.millis().saturating_add(wary), Ordering::Relaxed);
+        self.until_millis
+            .store(self.millis().saturating_add(wary), Ordering::Relaxed);
     }
 
     fn millis(&self) -> u64 {
@@ -167,7 +190,10 @@ impl Wary {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "measures how long a read blocks a thread; no decision of the domain hangs on it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures how long a read blocks a thread; no decision of the domain hangs on it"
+)]
 fn timer() -> Instant {
     Instant::now()
 }

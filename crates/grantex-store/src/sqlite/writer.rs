@@ -24,7 +24,9 @@ pub(super) fn start(
     on_error: ConnectionErrorHook,
 ) -> io::Result<thread::JoinHandle<()>> {
     let writer = Writer { conn, on_error };
-    thread::Builder::new().name("grantex-writer".to_owned()).spawn(move || writer.run(queue))
+    thread::Builder::new()
+        .name("grantex-writer".to_owned())
+        .spawn(move || writer.run(queue))
 }
 
 struct Writer {
@@ -108,17 +110,27 @@ impl Writer {
     }
 
     fn commit(&mut self) -> Fate {
-        let Err(error) = self.execute("COMMIT") else { return Fate::Committed };
+        let Err(error) = self.execute("COMMIT") else {
+            return Fate::Committed;
+        };
         (self.on_error)("write", &error.to_string());
         let cause = format!("the commit failed: {error}");
         // After these two the transaction is as it was, and is taken back here. Any other failure of a commit may have left
         // the frames in the log, where the next start would find them.
-        let is_certain = ["database is locked", "database or disk is full"].iter().any(|text| cause.contains(text));
+        let is_certain = ["database is locked", "database or disk is full"]
+            .iter()
+            .any(|text| cause.contains(text));
         let is_undone = self.execute("ROLLBACK").is_ok();
-        if is_certain && is_undone { Fate::Unavailable(cause) } else { Fate::Unknown(cause) }
+        if is_certain && is_undone {
+            Fate::Unavailable(cause)
+        } else {
+            Fate::Unknown(cause)
+        }
     }
 
     fn execute(&mut self, sql: &str) -> QueryResult<()> {
-        SimpleAsyncConnection::batch_execute(&mut self.conn, sql).now_or_never().unwrap_or(Err(Error::NotInTransaction))
+        SimpleAsyncConnection::batch_execute(&mut self.conn, sql)
+            .now_or_never()
+            .unwrap_or(Err(Error::NotInTransaction))
     }
 }
