@@ -101,7 +101,7 @@ impl<S: Store> Readiness for StoreAndKeys<S> {
     fn check(&self) -> BoxFuture<'_, ReadinessReport> {
         Box::pin(async move {
             let store = Check::from_bool(self.0.store().ping().await.is_ok());
-            let keys = Check::from_bool(self.0.keys().public_keys().first().is_some());
+            let keys = Check::from_bool(!self.0.keys().public_keys().is_empty());
             ReadinessReport { store, migrations: Check::Ok, keys }
         })
     }

@@ -101,7 +101,7 @@ pub(crate) struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
     /// The same text as `message`, where an OAuth client asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "error_description", skip_serializing_if = "Option::is_none")]
     pub error_description: Option<&'a str>,
 }
 

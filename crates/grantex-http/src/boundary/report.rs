@@ -83,18 +83,18 @@ struct Line<'a> {
 
 impl KV for Line<'_> {
     fn serialize(&self, _record: &Record<'_>, out: &mut dyn Serializer) -> slog::Result {
-        out.emit_str("method".into(), self.method)?;
-        out.emit_str("route".into(), self.route)?;
-        out.emit_u16("status".into(), self.status)?;
+        out.emit_str("method", self.method)?;
+        out.emit_str("route", self.route)?;
+        out.emit_u16("status", self.status)?;
         // Microseconds are as exact as anybody needs it.
-        out.emit_f64("durationMs".into(), (self.duration_ms * 1_000.0).round() / 1_000.0)?;
+        out.emit_f64("durationMs", (self.duration_ms * 1_000.0).round() / 1_000.0)?;
         if let Some(id) = self.developer_id {
-            out.emit_str("developerId".into(), id)?;
+            out.emit_str("developerId", id)?;
         }
         if let Some(error) = self.error {
-            out.emit_str("error".into(), &chain(error))?;
+            out.emit_str("error", &chain(error))?;
         }
-        out.emit_str("requestId".into(), self.request_id)
+        out.emit_str("requestId", self.request_id)
     }
 }
 

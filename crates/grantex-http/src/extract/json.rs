@@ -47,7 +47,9 @@ fn name_path(path: &str, problem: &str) -> ApiError {
     if problem.starts_with('`') {
         return ApiError::bad_request(problem.to_owned());
     }
-    if path == "." {
+    // A `?` stands for a member whose name was not read to its end.
+    let path = path.trim_end_matches(['?', '.']);
+    if path.is_empty() {
         return ApiError::bad_request(format!("the body {problem}"));
     }
     // A client may choose any member name; the answer repeats only what looks like one.
@@ -203,7 +205,7 @@ mod tests {
     #[test]
     fn what_no_database_can_keep_is_refused() {
         assert_eq!(message(r#"{"metadata":{"a":"x\u0000"}}"#), "`metadata.a` must not hold NUL");
-        assert_eq!(message(r#"{"\u0000":1}"#), "the body must not hold NUL");
+        assert_eq!(message(r#"{"\u0000":1}"#), "a member of the body must not hold NUL");
         for text in [r#"{"a":"\ud800"}"#, r#"{"a":"\udc00x"}"#, r#"{"a":1e400}"#] {
             assert_eq!(message(text), "`a` is not valid JSON", "{text}");
         }

@@ -1,0 +1,31 @@
+//! The API as its callers see it: over a store in memory, with a clock and ids that repeat.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a failed unwrap is a failed test"
+)]
+
+mod support;
+
+mod access;
+mod agents;
+mod audit;
+mod authorize;
+mod bodies;
+mod boundary;
+mod consent;
+mod delegation;
+mod developers;
+mod discovery;
+mod failures;
+mod grants;
+mod limits;
+mod oauth;
+mod openapi;
+mod operation;
+mod pages;
+mod principal;
+mod secrets;
+mod tokens;

@@ -1,0 +1,184 @@
+//! A server over a store in memory, and words to talk to it.
+
+mod answer;
+mod ask;
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::test::TestRequest;
+use actix_web::{App as ActixApp, web};
+use futures_util::future::LocalBoxFuture;
+use grantex_core::developer::{Mode, Signup};
+use grantex_core::event::Event;
+use grantex_core::testing::{LogLines, ManualClock, MemoryStore, Recorder, SeededRandom};
+use grantex_core::token::crypto::{KeyPair, MasterKey};
+use grantex_core::token::signer::{Algorithm, KeyRing};
+use grantex_core::{Grantex, Settings};
+use grantex_http::{App, HttpObserver, HttpSettings};
+use serde_json::{Value, json};
+
+pub use answer::Answer;
+pub use ask::Ask;
+
+pub const BASE_URL: &str = "https://auth.example";
+pub const PKCE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub const PKCE_CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+type Serve = dyn Fn(TestRequest) -> LocalBoxFuture<'static, ServiceResponse<BoxBody>>;
+
+/// What was measured, as `METHOD route status`.
+#[derive(Clone, Default)]
+pub struct Measured {
+    pub requests: Arc<Mutex<Vec<String>>>,
+    pub in_flight: Arc<Mutex<Vec<i64>>>,
+}
+
+impl HttpObserver for Measured {
+    fn request_finished(&self, method: &'static str, route: &'static str, status: u16, _seconds: f64) {
+        self.requests.lock().unwrap().push(format!("{method} {route} {status}"));
+    }
+    fn in_flight(&self, delta: i64) {
+        self.in_flight.lock().unwrap().push(delta);
+    }
+    fn render(&self) -> Option<String> {
+        Some("grantex_up 1\n".to_owned())
+    }
+}
+
+/// A server with one live and one sandbox developer.
+pub struct TestApp {
+    serve: Rc<Serve>,
+    pub app: web::Data<App<MemoryStore>>,
+    pub store: MemoryStore,
+    pub clock: ManualClock,
+    pub lines: LogLines,
+    pub measured: Measured,
+    pub live: String,
+    pub sandbox: String,
+    events: Recorder,
+}
+
+fn keys() -> KeyRing {
+    static KEY: OnceLock<Arc<KeyPair>> = OnceLock::new();
+    let key = KEY.get_or_init(|| Arc::new(KeyPair::generate(Algorithm::Rs256).unwrap().0));
+    KeyRing::new(key.clone(), key.clone(), vec![key.clone()])
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(|_, _| {}).await
+    }
+
+    /// A server without limits, for tests that ask a lot.
+    pub async fn unlimited() -> Self {
+        Self::start_with(|_, http| http.rate_limits.is_enabled = false).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Settings, &mut HttpSettings)) -> Self {
+        let mut settings = Settings::new(BASE_URL);
+        let mut http = HttpSettings::new(BASE_URL);
+        change(&mut settings, &mut http);
+        let (store, clock, random) = (MemoryStore::new(), ManualClock::default(), SeededRandom::new(7));
+        let (events, lines, measured) = (Recorder::default(), LogLines::default(), Measured::default());
+        let sealer = MasterKey::parse(&"5a".repeat(32)).unwrap();
+        let grantex = Grantex::builder(store.clone(), settings, keys(), sealer, random.clone())
+            .clock(clock.clone())
+            .observer(events.clone())
+            .build();
+        let live = key_of(&grantex, Mode::Live).await;
+        let sandbox = key_of(&grantex, Mode::Sandbox).await;
+        events.take();
+        let app = web::Data::new(App::new(grantex, http, lines.logger(), random).observer(measured.clone()));
+        let service = Rc::new(actix_web::test::init_service(ActixApp::new().configure(grantex_http::routes(app.clone()))).await);
+        let serve = Rc::new(move |request: TestRequest| -> LocalBoxFuture<'static, ServiceResponse<BoxBody>> {
+            let service = Rc::clone(&service);
+            Box::pin(async move { service.call(request.to_request()).await.unwrap().map_into_boxed_body() })
+        });
+        Self { serve, app, store, clock, lines, measured, live, sandbox, events }
+    }
+
+    pub fn get(&self, path: &str) -> Ask<'_> {
+        Ask::new(self, TestRequest::get().uri(path))
+    }
+
+    pub fn head(&self, path: &str) -> Ask<'_> {
+        Ask::new(self, TestRequest::default().method(actix_web::http::Method::HEAD).uri(path))
+    }
+
+    pub fn post(&self, path: &str) -> Ask<'_> {
+        Ask::new(self, TestRequest::post().uri(path))
+    }
+
+    pub fn patch(&self, path: &str) -> Ask<'_> {
+        Ask::new(self, TestRequest::patch().uri(path))
+    }
+
+    pub fn delete(&self, path: &str) -> Ask<'_> {
+        Ask::new(self, TestRequest::delete().uri(path))
+    }
+
+    pub fn ask(&self, method: &str, path: &str) -> Ask<'_> {
+        Ask::new(self, TestRequest::default().method(method.parse().unwrap()).uri(path))
+    }
+
+    async fn serve(&self, request: TestRequest) -> Answer {
+        Answer::read((self.serve)(request).await).await
+    }
+
+    /// What happened since the last look.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.take()
+    }
+
+    /// The names of what happened since the last look.
+    pub fn event_names(&self) -> Vec<&'static str> {
+        self.events.take().iter().map(Event::message).collect()
+    }
+
+    /// A new agent of the live developer.
+    pub async fn agent(&self, scopes: &[&str]) -> String {
+        self.agent_of(&self.live, scopes).await
+    }
+
+    pub async fn agent_of(&self, key: &str, scopes: &[&str]) -> String {
+        let body = json!({"name": "Assistant", "scopes": scopes});
+        let agent = self.post("/v1/agents").key(key).json(&body).send().await.expect(201);
+        agent["agentId"].as_str().unwrap().to_owned()
+    }
+
+    /// A pending request of the live developer.
+    pub async fn pending(&self, agent: &str, extra: Value) -> String {
+        let mut body = json!({"agentId": agent, "principalId": "user-1", "scopes": ["read", "write"]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let opened = self.post("/v1/authorize").key(&self.live).json(&body).send().await.expect(201);
+        opened["authRequestId"].as_str().unwrap().to_owned()
+    }
+
+    /// An approved code of the live developer.
+    pub async fn code(&self, agent: &str, extra: Value) -> String {
+        let request = self.pending(agent, extra).await;
+        let approved = self.post(&format!("/v1/consent/{request}/approve")).send().await.expect(200);
+        approved["code"].as_str().unwrap().to_owned()
+    }
+
+    /// Tokens of a new grant of the live developer.
+    pub async fn tokens(&self, agent: &str) -> Value {
+        let code = self.code(agent, json!({})).await;
+        self.post("/v1/token").key(&self.live).json(&json!({"code": code, "agentId": agent})).send().await.expect(201)
+    }
+
+    /// Whether a token verifies for the live developer.
+    pub async fn is_valid(&self, token: &Value) -> bool {
+        let answer = self.post("/v1/tokens/verify").key(&self.live).json(&json!({"token": token})).send().await.expect(200);
+        answer["valid"].as_bool().unwrap()
+    }
+}
+
+async fn key_of(grantex: &Grantex<MemoryStore>, mode: Mode) -> String {
+    let ctx = grantex.context(slog::Logger::root(slog::Discard, slog::o!()), "test".into());
+    let signup = Signup { name: "Acme".into(), email: None, mode };
+    grantex.signup(&ctx, signup).await.unwrap().api_key.expose().clone()
+}
