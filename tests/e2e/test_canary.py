@@ -29,7 +29,7 @@ def canary(own_server):
 
 
 def sign_up(canary, mode):
-    email = canary.hide(f"e-mail of {mode}", f"{mark(mode)}@example.com", "POST /v1/signup", "GET /v1/me")
+    email = canary.hide(f"e-mail of {mode}", f"{mark(mode)}@example.com", "POST /v1/signup", "GET /v1/me", "PATCH /v1/me")
     answer = canary.send("POST", "/v1/signup", 201, json={"name": f"Canary {mode}", "mode": mode, "email": email}).json()
     key = canary.hide(f"API key of {mode}", answer["apiKey"], "POST /v1/signup", "POST /v1/keys/rotate")
     return answer["developerId"], {"Authorization": f"Bearer {key}"}
@@ -166,7 +166,7 @@ def drive_bad_input(canary, auth):
     """Secrets in places where they make a request fail."""
     stray = canary.hide("stray secret", mark("stray"))
     for path in ("/v1/token", "/v1/token/refresh", "/v1/authorize", "/v1/tokens/verify", "/v1/agents", "/v1/audit/log"):
-        canary.send("POST", path, 400, headers=auth, content=f'{{"code": "{stray}", "x": ', **{})
+        canary.send("POST", path, 400, headers={**auth, "Content-Type": "application/json"}, content=f'{{"code": "{stray}", "x": ')
         canary.send("POST", path, 400, headers=auth, json={"code": [stray], "agentId": {"deep": stray}, "token": [stray],
                                                            "name": [stray], "refreshToken": {"x": stray}})
         canary.send("POST", path, 400, 415, headers={**auth, "Content-Type": "application/xml"}, content=stray)
@@ -178,7 +178,7 @@ def drive_bad_input(canary, auth):
 
 def drive_documents(canary):
     for path in ("/health", "/ready", "/metrics", "/.well-known/jwks.json", "/.well-known/did.json",
-                 "/.well-known/oauth-authorization-server", "/openapi.json"):
+                 "/.well-known/oauth-authorization-server", "/openapi.json", "/consent/approved", "/consent/denied"):
         canary.send("GET", path, 200)
     page = canary.send("GET", "/permissions", 200).text
     for asset in set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page)):
@@ -216,9 +216,9 @@ def test_no_secret_appears_where_it_does_not_belong(canary):
     drive_sandbox(canary, sandbox)
     drive_bad_input(canary, auth)
     drive_documents(canary)
+    drive_endings(canary, auth, tokens)
     missing = undriven(canary)
     assert not missing, f"endpoints that the canary does not drive: {missing}"
-    drive_endings(canary, auth, tokens)
     if key := server.environment.get("GRANTEX_MASTER_KEY"):
         canary.hide("master key", key)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import axe_playwright_python
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -19,6 +20,10 @@ FLAGS = (
     "--disable-default-apps", "--hide-scrollbars",
 )
 DESKTOP, PHONE = (1280, 900), (390, 844)
+
+
+# An element of the page that is being left is gone by the time it is asked.
+BETWEEN_PAGES = (NoSuchElementException, StaleElementReferenceException)
 
 
 class Browser:
@@ -61,7 +66,7 @@ class Browser:
             return next((e for e in self.all(selector) if not visible or e.is_displayed()), None)
 
         try:
-            return WebDriverWait(self.driver, 10, poll_frequency=0.05).until(found)
+            return WebDriverWait(self.driver, 10, poll_frequency=0.05, ignored_exceptions=BETWEEN_PAGES).until(found)
         except Exception:
             raise AssertionError(
                 f"no {selector!r} on {self.driver.current_url}; the page says:\n{self.text()}\nconsole: {self.console()}"
@@ -69,7 +74,7 @@ class Browser:
 
     def wait_until(self, condition, what: str):
         try:
-            WebDriverWait(self.driver, 10, poll_frequency=0.05).until(lambda _: condition())
+            WebDriverWait(self.driver, 10, poll_frequency=0.05, ignored_exceptions=BETWEEN_PAGES).until(lambda _: condition())
         except Exception:
             raise AssertionError(f"waited in vain for {what} on {self.driver.current_url}; it says:\n{self.text()}") from None
 
