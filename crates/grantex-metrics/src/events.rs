@@ -1,7 +1,6 @@
 //! Event → counters and histograms: one exhaustive match, so that a new event does not compile until it is counted, or
 //! deliberately not.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use grantex_core::event::{
@@ -38,13 +37,13 @@ pub(crate) struct EventMetrics {
     sign_ups: Counter,
     key_rotations: Counter,
     audit_entries: Counter,
-    rate_limit_hits: OnceLock<Vec<(&'static str, Counter)>>,
+    rate_limit_hits: Vec<(&'static str, Counter)>,
     rate_limit_hits_elsewhere: Counter,
     connection_errors: Counters<Pool>,
 }
 
 impl EventMetrics {
-    pub(crate) fn of(registry: &Registry) -> Self {
+    pub(crate) fn of(registry: &Registry, routes: &[&'static str]) -> Self {
         let counter = |metric| registry.counter(metric, &[]);
         let histogram = |metric| registry.histogram(metric, &[]);
         Self {
@@ -69,27 +68,18 @@ impl EventMetrics {
             sign_ups: counter(&agents::SIGN_UPS),
             key_rotations: counter(&agents::KEY_ROTATIONS),
             audit_entries: counter(&agents::AUDIT_ENTRIES),
-            rate_limit_hits: OnceLock::new(),
+            rate_limit_hits: routes
+                .iter()
+                .map(|route| (*route, registry.counter(&limits::HITS, &[("endpoint", route)])))
+                .collect(),
             rate_limit_hits_elsewhere: registry.counter(&limits::HITS, &[("endpoint", UNMATCHED)]),
             connection_errors: Counters::of(registry, &database::ERRORS, &[]),
         }
     }
 
-    pub(crate) fn know_routes(&self, registry: &Registry, routes: &[&'static str]) {
-        self.rate_limit_hits.get_or_init(|| {
-            routes
-                .iter()
-                .map(|route| (*route, registry.counter(&limits::HITS, &[("endpoint", route)])))
-                .collect()
-        });
-    }
-
     /// Unknown templates are not let in, so that the label stays closed.
     fn rate_limit_hit(&self, endpoint: &str) {
-        let known = self
-            .rate_limit_hits
-            .get()
-            .and_then(|hits| hits.iter().find(|(route, _)| *route == endpoint));
+        let known = self.rate_limit_hits.iter().find(|(route, _)| *route == endpoint);
         known
             .map_or(&self.rate_limit_hits_elsewhere, |(_, counter)| counter)
             .increment(1);

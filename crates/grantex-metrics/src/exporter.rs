@@ -20,7 +20,7 @@ pub struct Registry {
 
 impl Registry {
     /// A registry in which every known series of the catalogue is 0.
-    pub fn new() -> Result<Self, SetUpError> {
+    pub fn new(routes: &[&'static str]) -> Result<Self, SetUpError> {
         // Handles are held for good, so there is no idle timeout: an increment of a dropped series would be lost.
         let mut builder = PrometheusBuilder::new();
         for metric in recorded() {
@@ -33,7 +33,7 @@ impl Registry {
         let registry = Self { recorder, handle };
         for metric in recorded() {
             registry.describe(metric);
-            for labels in metric.known_labels(&[]) {
+            for labels in metric.known_labels(routes) {
                 registry.register(metric, &labels);
             }
         }

@@ -201,6 +201,20 @@ HttpMethod {
     Other = "other",
 });
 
+impl Job {
+    /// The name in the log and in the label.
+    pub fn as_str(self) -> &'static str {
+        self.text()
+    }
+}
+
+impl LogLevel {
+    /// The name in the log and in the label.
+    pub fn as_str(self) -> &'static str {
+        self.text()
+    }
+}
+
 impl HttpMethod {
     /// The method with this name; whatever is not in the set is [`HttpMethod::Other`].
     pub fn of(name: &str) -> Self {

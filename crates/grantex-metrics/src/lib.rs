@@ -35,26 +35,21 @@ struct Inner {
 }
 
 impl Metrics {
-    /// Metrics of this version of the server. All known series are 0.
+    /// Metrics of this version of the server, whose requests go to these routes (their templates). All known series are 0.
     ///
     /// # Errors
     /// When the exporter refuses its bucket bounds.
-    pub fn new(version: &'static str) -> Result<Self, SetUpError> {
-        let registry = Registry::new()?;
+    pub fn new(version: &'static str, routes: &[&'static str]) -> Result<Self, SetUpError> {
+        let registry = Registry::new(routes)?;
         registry
             .gauge(&catalogue::build::INFO, &[("version", version)])
             .set(1.0);
         Ok(Self(Arc::new(Inner {
-            events: events::EventMetrics::of(&registry),
+            events: events::EventMetrics::of(&registry, routes),
             gauges: gauges::GaugeMetrics::of(&registry),
             http: http::HttpMetrics::of(&registry),
             registry,
         })))
-    }
-
-    /// Tells the templates of the server's routes, once, before it serves: the values of the label `endpoint`.
-    pub fn know_routes(&self, routes: &[&'static str]) {
-        self.0.events.know_routes(&self.0.registry, routes);
     }
 
     /// Tells of a finished HTTP request. `route` is its template, or [`catalogue::UNMATCHED`].

@@ -15,9 +15,7 @@ pub const ROUTES: &[&str] = &["/v1/token", "/metrics"];
 
 /// Fresh metrics.
 pub fn metrics() -> Metrics {
-    let metrics = Metrics::new("1.2.3").unwrap();
-    metrics.know_routes(ROUTES);
-    metrics
+    Metrics::new("1.2.3", ROUTES).unwrap()
 }
 
 /// Every sample: `name{labels}` and its value.

@@ -1,0 +1,119 @@
+//! Assembly: from the configuration to a service over an open store, with its keys.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use grantex_core::Grantex;
+use grantex_core::clock::{Clock, SystemClock};
+use grantex_core::event::Unobserved;
+use grantex_core::keys::{KeyManager, KeySettings};
+use grantex_core::token::crypto::SystemEntropy;
+use grantex_core::token::signer::Sealer;
+use grantex_metrics::Metrics;
+use grantex_store::{AnyStore, migrate};
+use slog::{Logger, info};
+
+use crate::config::{Config, Database, DatabaseUrl};
+use crate::error::Failure;
+use crate::keys::{self, SharedSealer};
+use crate::observe::ConnectionErrors;
+
+/// The service and what keeps it going.
+pub struct Assembly {
+    /// The flows.
+    pub grantex: Grantex<AnyStore>,
+    /// The signing keys.
+    pub keys: KeyManager<AnyStore>,
+    /// The clock of everything.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Assembly {
+    /// Opens the store, brings its schema up to date if that is wanted, and loads the keys.
+    pub async fn open(config: &Config, logger: &Logger, metrics: Option<&Metrics>) -> Result<Self, Failure> {
+        prepare(&config.database, logger)?;
+        let store = open_store(&config.database, logger, metrics).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let keys = key_manager(config, store.clone(), &clock)?;
+        if let Some(pem) = &config.keys.rsa_private_key {
+            let (kid, is_new) = keys
+                .import(pem)
+                .await
+                .map_err(Failure::of("importing RSA_PRIVATE_KEY"))?;
+            if is_new {
+                info!(logger, "signing_key.imported"; "kid" => kid);
+            }
+        }
+        keys.ensure()
+            .await
+            .map_err(Failure::of("making the first signing key"))?;
+        let ring = keys.ring().await.map_err(Failure::of("loading the signing keys"))?;
+        let ring = keys::measured(ring, metrics, &clock);
+
+        let sealer = SharedSealer(sealer(config)?);
+        let builder = Grantex::builder(store, config.core_settings(), ring, sealer, SystemEntropy::default());
+        let grantex = match metrics {
+            Some(metrics) => builder.observer(metrics.clone()).build(),
+            None => builder.observer(Unobserved).build(),
+        };
+        Ok(Self { grantex, keys, clock })
+    }
+}
+
+/// The manager of the signing keys of a store.
+pub fn key_manager(config: &Config, store: AnyStore, clock: &Arc<dyn Clock>) -> Result<KeyManager<AnyStore>, Failure> {
+    let settings = KeySettings {
+        algorithm: config.keys.algorithm,
+        activation_delay: config.keys.activation_delay,
+    };
+    Ok(KeyManager::new(store, sealer(config)?, Arc::clone(clock), settings))
+}
+
+fn sealer(config: &Config) -> Result<Arc<dyn Sealer>, Failure> {
+    Ok(Arc::new(
+        keys::master_key(config).map_err(Failure::of("reading the master key"))?,
+    ))
+}
+
+/// Opens the store; failed connections are logged and counted.
+pub async fn open_store(database: &Database, logger: &Logger, metrics: Option<&Metrics>) -> Result<AnyStore, Failure> {
+    let errors = ConnectionErrors::new(logger.clone(), metrics.cloned());
+    let mut options = database.options();
+    options.on_connection_error = Arc::new(move |pool, error| errors.report(pool, error));
+    grantex_store::open(database.url().expose(), options)
+        .await
+        .map_err(Failure::of("opening the database"))
+}
+
+fn prepare(database: &Database, logger: &Logger) -> Result<(), Failure> {
+    if database.migrate_on_start {
+        let applied = run_migrations(database)?;
+        if !applied.is_empty() {
+            info!(logger, "database.migrated"; "versions" => applied.join(" "));
+        }
+        return Ok(());
+    }
+    let pending = migrate::pending(database.url().expose()).map_err(Failure::of("reading the schema's version"))?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Found(
+        "the database's schema is not up to date and MIGRATE_ON_START is false; run: grantex-server migrate",
+    ))
+}
+
+/// Applies what is pending; makes the embedded store's directory if there is none.
+pub fn run_migrations(database: &Database) -> Result<Vec<String>, Failure> {
+    if let DatabaseUrl::Sqlite(path) = &database.url {
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        make_directory(directory)?;
+    }
+    migrate::run(database.url().expose()).map_err(Failure::of("migrating the database"))
+}
+
+fn make_directory(directory: Option<&Path>) -> Result<(), Failure> {
+    match directory {
+        Some(directory) => std::fs::create_dir_all(directory).map_err(Failure::of("making the database's directory")),
+        None => Ok(()),
+    }
+}

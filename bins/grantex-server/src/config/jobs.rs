@@ -1,0 +1,52 @@
+//! Periodic jobs and how long things are kept.
+
+use std::time::Duration;
+
+use grantex_core::sweep::Retention;
+
+use super::{Env, Variable};
+
+const ENABLED: Variable = Variable::new("JANITOR_ENABLED", "true", "`false` keeps everything for ever.");
+const INTERVAL: Variable = Variable::new(
+    "JANITOR_INTERVAL",
+    "10m",
+    "How often the janitor looks for what is over.",
+);
+const KEEP_AUTH_REQUESTS: Variable = Variable::new(
+    "JANITOR_KEEP_AUTH_REQUESTS",
+    "1d",
+    "How long authorization requests are kept after they and their code expired.",
+);
+const KEEP_TOKENS: Variable = Variable::new(
+    "JANITOR_KEEP_TOKENS",
+    "7d",
+    "How long token and refresh-token rows are kept after both ended. Until then a second use of a refresh token is recognised.",
+);
+const KEEP_EVENTS: Variable = Variable::new("JANITOR_KEEP_EVENTS", "7d", "How long event rows are kept.");
+
+/// The variables of this section.
+pub const VARIABLES: &[&Variable] = &[&ENABLED, &INTERVAL, &KEEP_AUTH_REQUESTS, &KEEP_TOKENS, &KEEP_EVENTS];
+
+/// The section.
+#[derive(Debug)]
+pub struct Jobs {
+    /// Whether the janitor runs.
+    pub janitor_is_enabled: bool,
+    /// How often it runs.
+    pub janitor_interval: Duration,
+    /// How long things are kept.
+    pub retention: Retention,
+}
+
+pub(super) fn read(env: &mut Env) -> Jobs {
+    let defaults = Retention::default();
+    Jobs {
+        janitor_is_enabled: env.flag(&ENABLED, true),
+        janitor_interval: env.duration(&INTERVAL, Duration::from_secs(600)),
+        retention: Retention {
+            auth_requests: env.lifetime(&KEEP_AUTH_REQUESTS, defaults.auth_requests),
+            tokens: env.lifetime(&KEEP_TOKENS, defaults.tokens),
+            events: env.lifetime(&KEEP_EVENTS, defaults.events),
+        },
+    }
+}

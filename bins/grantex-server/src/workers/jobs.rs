@@ -1,0 +1,127 @@
+//! What the periodic jobs do, and what is told of each run.
+
+use std::error::Error;
+use std::time::Duration;
+
+use grantex_core::clock::Timestamp;
+use grantex_core::error::chain;
+use grantex_core::sweep::Retention;
+use grantex_metrics::{JanitorTable, Job, Metrics};
+use slog::{Logger, debug, error, info};
+
+use super::gauges;
+use crate::app::Assembly;
+use crate::keys::measured;
+
+type Outcome = Result<u64, Box<dyn Error>>;
+
+/// The jobs and what they work with.
+pub struct Jobs {
+    assembly: Assembly,
+    metrics: Option<Metrics>,
+    logger: Logger,
+    retention: Retention,
+}
+
+impl Jobs {
+    pub const fn new(assembly: Assembly, metrics: Option<Metrics>, logger: Logger, retention: Retention) -> Self {
+        Self {
+            assembly,
+            metrics,
+            logger,
+            retention,
+        }
+    }
+
+    pub const fn has_metrics(&self) -> bool {
+        self.metrics.is_some()
+    }
+
+    /// Runs a job once. A failure is logged and counted; the next run tries again.
+    pub async fn run(&self, job: Job) {
+        let began = self.assembly.clock.monotonic();
+        let outcome = match job {
+            Job::Keys => self.keys().await,
+            Job::ExpiredGrants => self.expired_grants().await,
+            Job::DeletedAgents => self.deleted_agents().await,
+            Job::Janitor => self.janitor().await,
+        };
+        let took = self.assembly.clock.monotonic().saturating_sub(began);
+        match outcome {
+            Ok(rows) => self.succeeded(job, took, rows),
+            Err(cause) => {
+                error!(self.logger, "job.failed"; "error" => chain(&*cause), "job" => job.as_str());
+                if let Some(metrics) = &self.metrics {
+                    metrics.job_failed(job, took);
+                }
+            }
+        }
+    }
+
+    fn succeeded(&self, job: Job, took: Duration, rows: u64) {
+        if rows > 0 {
+            debug!(self.logger, "job.done"; "rows" => rows, "job" => job.as_str());
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.job_succeeded(job, took, rows, seconds(self.assembly.clock.now()));
+        }
+    }
+
+    /// Puts the stored keys in force, and retires and removes what is over.
+    async fn keys(&self) -> Outcome {
+        let removed = self.assembly.keys.prune().await?;
+        for kid in &removed {
+            info!(self.logger, "signing_key.removed"; "kid" => kid);
+        }
+        let ring = self.assembly.keys.ring().await?;
+        let known = self.assembly.grantex.keys();
+        let signs = ring.token_signer().key_id();
+        if known.jwks_etag() != ring.jwks_etag() || known.token_signer().key_id() != signs {
+            info!(self.logger, "signing_keys.changed"; "published" => ring.public_keys().len(), "signing" => signs);
+            self.assembly
+                .grantex
+                .set_keys(measured(ring, self.metrics.as_ref(), &self.assembly.clock));
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.janitor_removed(JanitorTable::SigningKeys, u64::try_from(removed.len()).unwrap_or(0));
+            gauges::signing_keys(metrics, &self.assembly).await?;
+        }
+        Ok(u64::try_from(removed.len()).unwrap_or(0))
+    }
+
+    async fn expired_grants(&self) -> Outcome {
+        let expired = self.assembly.grantex.sweep_expired().await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.set_active_grants(self.assembly.grantex.total_active_grants().await?);
+        }
+        Ok(expired)
+    }
+
+    async fn deleted_agents(&self) -> Outcome {
+        let ctx = self.assembly.grantex.context(self.logger.clone(), "job".to_owned());
+        Ok(self.assembly.grantex.clear_deleted_agents(&ctx).await?)
+    }
+
+    async fn janitor(&self) -> Outcome {
+        let swept = self.assembly.grantex.janitor(&self.retention).await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.janitor_removed(JanitorTable::AuthRequests, swept.auth_requests);
+            metrics.janitor_removed(JanitorTable::Tokens, swept.tokens);
+            metrics.janitor_removed(JanitorTable::Replays, swept.replays);
+            metrics.janitor_removed(JanitorTable::Events, swept.events);
+        }
+        Ok(swept.auth_requests + swept.tokens + swept.replays + swept.events)
+    }
+
+    /// Sets the gauges that cost nothing, and folds histograms.
+    pub fn set_gauges(&self) {
+        if let Some(metrics) = &self.metrics {
+            gauges::pools(metrics, &self.assembly.grantex.store().stats());
+            metrics.run_upkeep();
+        }
+    }
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millis() as f64 / 1000.0
+}

@@ -1,0 +1,76 @@
+//! Periodic jobs: each has its own rhythm, never overlaps itself, and ends when the server stops.
+
+mod gauges;
+mod jobs;
+mod ticker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt;
+use grantex_metrics::{Job, Metrics};
+use slog::{Logger, o};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::app::Assembly;
+use crate::config::Config;
+use jobs::Jobs;
+use ticker::Ticker;
+
+/// How often keys are read again; a revoked or new key is known everywhere within this time.
+const KEYS: Duration = Duration::from_secs(5);
+/// How often expired grants are taken out of the active counts, and the gauge is set.
+const EXPIRED: Duration = Duration::from_secs(5);
+/// How often the grants of deleted agents are looked for.
+const DELETED_AGENTS: Duration = Duration::from_secs(5);
+/// How often gauges are set and histograms are folded.
+const GAUGES: Duration = Duration::from_secs(5);
+
+/// The running jobs.
+pub struct Running(Vec<JoinHandle<()>>);
+
+impl Running {
+    /// Waits until all have ended.
+    pub async fn join(self) {
+        for job in self.0 {
+            // A job that panicked has ended as well.
+            let _ = job.await;
+        }
+    }
+}
+
+/// Starts every job, after a first look at what the gauges show.
+pub async fn start(
+    config: &Config,
+    assembly: Assembly,
+    metrics: Option<Metrics>,
+    logger: &Logger,
+    stopping: &watch::Receiver<bool>,
+) -> Running {
+    let logger = logger.new(o!("requestId" => "job"));
+    let retention = config.jobs.retention;
+    let jobs = Arc::new(Jobs::new(assembly, metrics, logger, retention));
+    jobs.run(Job::Keys).await;
+    jobs.run(Job::ExpiredGrants).await;
+    jobs.set_gauges();
+
+    let mut running = vec![
+        spawn(KEYS, stopping, &jobs, Job::Keys),
+        spawn(EXPIRED, stopping, &jobs, Job::ExpiredGrants),
+        spawn(DELETED_AGENTS, stopping, &jobs, Job::DeletedAgents),
+    ];
+    if config.jobs.janitor_is_enabled {
+        running.push(spawn(config.jobs.janitor_interval, stopping, &jobs, Job::Janitor));
+    }
+    if jobs.has_metrics() {
+        let ticker = Ticker::new(GAUGES, stopping.clone());
+        running.push(rt::spawn(ticker.run(async move || jobs.set_gauges())));
+    }
+    Running(running)
+}
+
+fn spawn(every: Duration, stopping: &watch::Receiver<bool>, jobs: &Arc<Jobs>, job: Job) -> JoinHandle<()> {
+    let (ticker, jobs) = (Ticker::new(every, stopping.clone()), Arc::clone(jobs));
+    rt::spawn(ticker.run(async move || jobs.run(job).await))
+}
