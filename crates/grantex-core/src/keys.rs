@@ -9,10 +9,15 @@ use std::sync::Arc;
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::context::Admission;
 use crate::error::StoreError;
+use crate::principal::MAX_SESSION;
 use crate::secret::Secret;
 use crate::store::{KeyState, Store, StoredKey, UnitOptions};
 use crate::token::crypto::{KeyError, KeyPair};
 use crate::token::signer::{Algorithm, KeyRing, SignError, Sealer, Signer, Verifier};
+
+/// A token may have been signed right before the retirement of its key and be stored right after it. Sessions are not stored
+/// at all, so a key is kept for as long as any session may live, too.
+const RETIRED_AT_LEAST: Lifetime = Lifetime::minutes(5);
 
 /// How keys are chosen and rotated.
 #[derive(Debug, Clone, Copy)]
@@ -77,16 +82,24 @@ impl<S: Store> KeyManager<S> {
     }
 
     /// Makes the first keys where there are none. Of several servers that start at once, one wins and the others use its keys.
+    ///
+    /// The first key of all signs at once. Where other keys are published already, verifiers may have cached them, so that the
+    /// first key of another algorithm waits like any new key; RS256 signs in the meantime.
     pub async fn ensure(&self) -> Result<(), KeyManagerError> {
         let active = self.in_state(KeyState::Active).await?;
         for algorithm in self.needed() {
             if !active.iter().any(|key| key.algorithm == algorithm.as_str()) {
                 let (pair, der) = KeyPair::generate(algorithm)?;
-                let now = self.clock.now();
-                self.insert(&pair, &der, now, true).await?;
+                self.insert(&pair, &der, self.activation(&active), true).await?;
             }
         }
         Ok(())
+    }
+
+    /// When a new key may sign: at once only if no other is published.
+    fn activation(&self, active: &[StoredKey]) -> Timestamp {
+        let now = self.clock.now();
+        if active.is_empty() { now } else { now.plus(self.settings.activation_delay) }
     }
 
     /// The keys in force now: of the active keys of the algorithm, the newest whose activation has come signs.
@@ -96,14 +109,13 @@ impl<S: Store> KeyManager<S> {
         for key in &stored {
             pairs.push(Arc::new(self.open(key)?));
         }
-        let signer = |algorithm: Algorithm| -> Result<Arc<dyn Signer>, KeyManagerError> {
-            let kid = signing_key(&stored, algorithm, self.clock.now())
-                .ok_or(KeyManagerError::NoActiveKey { algorithm: algorithm.as_str() })?;
-            let pair = pairs.iter().find(|pair| Signer::key_id(&***pair) == kid).cloned();
-            let pair = pair.ok_or(KeyManagerError::NoActiveKey { algorithm: algorithm.as_str() })?;
-            Ok(pair)
+        let now = self.clock.now();
+        let signer = |kid: Option<String>, algorithm: Algorithm| -> Result<Arc<dyn Signer>, KeyManagerError> {
+            let pair = pairs.iter().find(|pair| kid.as_deref() == Some(Signer::key_id(&***pair))).cloned();
+            Ok(pair.ok_or(KeyManagerError::NoActiveKey { algorithm: algorithm.as_str() })?)
         };
-        let (tokens, sessions) = (signer(self.settings.algorithm)?, signer(Algorithm::Rs256)?);
+        let tokens = signer(self.token_key(&stored, now), self.settings.algorithm)?;
+        let sessions = signer(signing_key(&stored, Algorithm::Rs256, now), Algorithm::Rs256)?;
         let verifiers = pairs.iter().map(|pair| Arc::clone(pair) as Arc<dyn Verifier>).collect();
         Ok(KeyRing::new(tokens, sessions, verifiers))
     }
@@ -115,7 +127,14 @@ impl<S: Store> KeyManager<S> {
 
     /// The `kid` that signs grant tokens at this moment.
     pub async fn signing_kid(&self) -> Result<Option<String>, StoreError> {
-        Ok(signing_key(&self.list().await?, self.settings.algorithm, self.clock.now()))
+        Ok(self.token_key(&self.list().await?, self.clock.now()))
+    }
+
+    /// The key that signs grant tokens: one of the algorithm whose time has come, else RS256's, else whatever there is.
+    fn token_key(&self, keys: &[StoredKey], now: Timestamp) -> Option<String> {
+        active_key(keys, self.settings.algorithm, now)
+            .or_else(|| active_key(keys, Algorithm::Rs256, now))
+            .or_else(|| signing_key(keys, self.settings.algorithm, now))
     }
 
     /// Makes a new key; it signs after the activation delay.
@@ -128,22 +147,20 @@ impl<S: Store> KeyManager<S> {
 
     /// Imports an RSA or P-256 key (PKCS#8 PEM). Idempotent: a key that is there already is left as it is.
     ///
-    /// The first key of its algorithm signs at once; a later one after the activation delay. Returns whether it is new.
+    /// The first key of all signs at once, a later one after the activation delay. Returns whether it is new.
     pub async fn import(&self, pem: &Secret<String>) -> Result<(String, bool), KeyManagerError> {
         let der = KeyPair::pem_to_pkcs8(pem.expose())?;
         let pair = match KeyPair::from_pkcs8(Algorithm::Rs256, &der) {
             Err(KeyError::Malformed) => KeyPair::from_pkcs8(Algorithm::Es256, &der)?,
             other => other?,
         };
-        let active = self.in_state(KeyState::Active).await?;
-        let is_first = !active.iter().any(|key| key.algorithm == Signer::algorithm(&pair).as_str());
-        let now = self.clock.now();
-        let activates_at = if is_first { now } else { now.plus(self.settings.activation_delay) };
+        let activates_at = self.activation(&self.in_state(KeyState::Active).await?);
         let (key, is_new) = self.insert(&pair, &der, activates_at, false).await?;
         Ok((key.kid, is_new))
     }
 
-    /// Retires a key: it signs no more, and stays published until the last token it signed has expired.
+    /// Retires a key: it signs no more, and stays published until the last token it signed has expired. The last key that
+    /// can sign is kept, unless nothing is signed with its algorithm any more.
     pub async fn retire(&self, kid: &str) -> Result<(), KeyManagerError> {
         let now = self.clock.now();
         let keys = self.list().await?;
@@ -152,7 +169,8 @@ impl<S: Store> KeyManager<S> {
         let can_sign = |other: &&StoredKey| {
             other.state == KeyState::Active && other.algorithm == key.algorithm && other.kid != kid && other.activates_at <= now
         };
-        if !keys.iter().any(|other| can_sign(&other)) {
+        let is_needed = self.needed().iter().any(|algorithm| algorithm.as_str() == key.algorithm);
+        if is_needed && !keys.iter().any(|other| can_sign(&other)) {
             return Err(KeyManagerError::LastKey { kid: kid.to_owned() });
         }
         self.set_retired(kid, now).await?;
@@ -177,8 +195,7 @@ impl<S: Store> KeyManager<S> {
         }
         let mut removed = Vec::new();
         for key in self.in_state(KeyState::Retired).await? {
-            // A token may have been signed right before the retirement and be stored right after it.
-            let is_settled = key.retired_at.is_some_and(|at| at.plus(Lifetime::minutes(5)) < now);
+            let is_settled = key.retired_at.is_some_and(|at| at.plus(RETIRED_AT_LEAST).plus(MAX_SESSION) < now);
             if is_settled && self.remove_if_unused(&key.kid, now).await? {
                 removed.push(key.kid);
             }
@@ -252,9 +269,18 @@ fn seal_context(kid: &str) -> String {
     format!("signing-key:{kid}")
 }
 
+fn active(keys: &[StoredKey], algorithm: Algorithm) -> impl Iterator<Item = &StoredKey> {
+    keys.iter().filter(move |key| key.state == KeyState::Active && key.algorithm == algorithm.as_str())
+}
+
+/// The newest active key whose time has come.
+fn active_key(keys: &[StoredKey], algorithm: Algorithm, now: Timestamp) -> Option<String> {
+    let in_time = active(keys, algorithm).filter(|key| key.activates_at <= now);
+    in_time.max_by_key(|key| (key.activates_at, &key.kid)).map(|key| key.kid.clone())
+}
+
 /// The newest active key whose time has come; before any has, the oldest.
 fn signing_key(keys: &[StoredKey], algorithm: Algorithm, now: Timestamp) -> Option<String> {
-    let active = || keys.iter().filter(|key| key.state == KeyState::Active && key.algorithm == algorithm.as_str());
-    let in_time = active().filter(|key| key.activates_at <= now).max_by_key(|key| (key.activates_at, key.kid.clone()));
-    in_time.or_else(|| active().min_by_key(|key| (key.activates_at, key.kid.clone()))).map(|key| key.kid.clone())
+    let oldest = || active(keys, algorithm).min_by_key(|key| (key.activates_at, &key.kid)).map(|key| key.kid.clone());
+    active_key(keys, algorithm, now).or_else(oldest)
 }

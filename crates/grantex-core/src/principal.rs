@@ -16,7 +16,7 @@ use crate::token::signer::SignError;
 /// The claim that tells session tokens from all others.
 const PURPOSE: &str = "principal_dashboard";
 /// No session lives longer; longer wishes are cut.
-const MAX_SESSION: Lifetime = Lifetime::hours(24);
+pub(crate) const MAX_SESSION: Lifetime = Lifetime::hours(24);
 /// The most grants a principal is shown.
 const MAX_GRANTS: u32 = 1_000;
 /// The most audit entries a principal is shown.

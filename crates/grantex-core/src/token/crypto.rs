@@ -80,8 +80,9 @@ impl KeyPair {
 
     /// Reads a PKCS#8 private key (PEM, RFC 7468); `\n` may be written as two characters.
     pub fn pem_to_pkcs8(pem: &str) -> Result<Secret<Vec<u8>>, KeyError> {
-        let pem = pem.replace("\\n", "\n");
+        let pem = Secret::new(pem.replace("\\n", "\n"));
         let body = pem
+            .expose()
             .split_once("-----BEGIN PRIVATE KEY-----")
             .and_then(|(_, rest)| rest.split_once("-----END PRIVATE KEY-----"))
             .map(|(body, _)| body)
@@ -189,7 +190,7 @@ impl MasterKey {
                 '/' => '_',
                 c => c,
             }).collect();
-            URL_SAFE_NO_PAD.decode(plain).ok()
+            URL_SAFE_NO_PAD.decode(Secret::new(plain).expose()).ok()
         });
         Self::from_bytes(&Secret::new(bytes.ok_or(KeyError::MasterKey)?))
     }
@@ -222,7 +223,10 @@ impl Sealer for MasterKey {
         let (nonce, data) = bytes.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut data = data.to_vec();
-        self.key.open_in_place(nonce, Aad::from(context.as_bytes()), &mut data).ok().map(|plain| plain.to_vec())
+        let length = self.key.open_in_place(nonce, Aad::from(context.as_bytes()), &mut data).ok()?.len();
+        // Cut in place: no second copy of the plain text is left behind.
+        data.truncate(length);
+        Some(data)
     }
 }
 

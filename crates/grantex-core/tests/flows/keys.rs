@@ -39,7 +39,7 @@ async fn a_new_key_is_published_before_it_signs_and_an_old_one_until_its_tokens_
 
     world.clock.advance(Lifetime::minutes(2));
     assert_eq!(keys.prune().await.unwrap(), Vec::<String>::new(), "superseded, and a token of it is alive");
-    world.clock.advance(Lifetime::hours(24));
+    world.clock.advance(Lifetime::hours(25));
     assert_eq!(keys.prune().await.unwrap(), [first]);
     assert_eq!(keys.ring().await.unwrap().public_keys().len(), 1);
 }
@@ -64,4 +64,58 @@ async fn another_master_key_opens_nothing() {
     manager(&world, Algorithm::Rs256, "22").ensure().await.unwrap();
     let other = manager(&world, Algorithm::Rs256, "33");
     assert!(matches!(other.ring().await, Err(KeyManagerError::WrongMasterKey { .. })));
+}
+
+#[tokio::test]
+async fn an_old_key_stays_published_as_long_as_a_session_it_signed_may_live() {
+    let world = World::new().await;
+    let keys = manager(&world, Algorithm::Rs256, "22");
+    keys.ensure().await.unwrap();
+    world.grantex.set_keys(keys.ring().await.unwrap());
+    let agent = world.agent(&[]).await;
+    let mut request = world.request(&agent.id, &["read"]);
+    request.expires_in = Lifetime::hours(1);
+    let code = world.authorize(request).await.unwrap().code.unwrap();
+    world.exchange(&agent, &code).await.unwrap();
+    let first = keys.rotate().await.map(|_| ()).and(keys.ring().await).unwrap().token_signer().key_id().to_owned();
+    world.clock.advance(Lifetime::minutes(10));
+    let session =
+        world.grantex.open_session(&world.ctx(), &world.developer, "user_1".into(), Lifetime::hours(24)).await.unwrap();
+    world.clock.advance(Lifetime::minutes(2));
+    assert_eq!(keys.prune().await.unwrap(), Vec::<String>::new(), "retired now");
+    world.clock.advance(Lifetime::hours(23));
+    assert_eq!(keys.prune().await.unwrap(), Vec::<String>::new(), "no grant token is alive, but the session is");
+    world.grantex.set_keys(keys.ring().await.unwrap());
+    assert!(world.grantex.session(session.token.expose()).is_some());
+    world.clock.advance(Lifetime::hours(2));
+    assert_eq!(keys.prune().await.unwrap(), [first]);
+}
+
+#[tokio::test]
+async fn the_first_key_of_a_new_algorithm_is_published_before_it_signs() {
+    let world = World::new().await;
+    manager(&world, Algorithm::Rs256, "22").ensure().await.unwrap();
+    let keys = manager(&world, Algorithm::Es256, "22");
+    keys.ensure().await.unwrap();
+    let ring = keys.ring().await.unwrap();
+    assert_eq!(ring.public_keys().len(), 2);
+    assert_eq!(ring.token_signer().algorithm(), Algorithm::Rs256);
+    assert_eq!(keys.signing_kid().await.unwrap().as_deref(), Some(ring.token_signer().key_id()));
+    world.clock.advance(Lifetime::minutes(10));
+    let ring = keys.ring().await.unwrap();
+    assert_eq!(ring.token_signer().algorithm(), Algorithm::Es256);
+    assert_eq!(ring.session_signer().algorithm(), Algorithm::Rs256);
+}
+
+#[tokio::test]
+async fn a_key_of_an_algorithm_that_is_no_longer_used_can_be_retired() {
+    let world = World::new().await;
+    let es256 = manager(&world, Algorithm::Es256, "22");
+    es256.ensure().await.unwrap();
+    let kid = es256.ring().await.unwrap().token_signer().key_id().to_owned();
+    assert!(matches!(es256.retire(&kid).await, Err(KeyManagerError::LastKey { .. })));
+    let rs256 = manager(&world, Algorithm::Rs256, "22");
+    rs256.retire(&kid).await.unwrap();
+    world.clock.advance(Lifetime::hours(25));
+    assert_eq!(rs256.prune().await.unwrap(), [kid]);
 }
