@@ -1,6 +1,9 @@
-use grantex_core::audit::{AuditError, AuditFilter, AuditStatus, Chain, ChainReport, LogEntry};
+use grantex_core::audit::{AuditError, AuditFilter, AuditStatus, BrokenEntry, Chain, ChainReport, LogEntry};
 use grantex_core::clock::Lifetime;
+use grantex_core::context::Admission;
+use grantex_core::error::StoreError;
 use grantex_core::page::{PageRequest, PageStart};
+use grantex_core::store::{ChainLink, DeveloperHead, Ledger, Store as _, UnitOptions};
 use serde_json::{Map, Value, json};
 
 use crate::support::World;
@@ -18,6 +21,27 @@ impl World {
             status: AuditStatus::Success,
         };
         self.grantex.log_audit(&self.ctx(), &self.developer, entry).await
+    }
+
+    async fn head(&self) -> DeveloperHead {
+        let developer = self.developer.id.clone();
+        let options = UnitOptions { developer: None, admission: Admission::default() };
+        let head = self.store.transact(options, move |tx| Box::pin(async move { tx.lock_head(&developer).await })).await;
+        head.unwrap().unwrap()
+    }
+
+    async fn set_head(&self, head: DeveloperHead) {
+        let ledger = Ledger {
+            developer_id: self.developer.id.clone(),
+            head,
+            grants: vec![],
+            tokens: vec![],
+            audit: vec![],
+            events: vec![],
+        };
+        let options = UnitOptions { developer: None, admission: Admission::default() };
+        let written = self.store.transact(options, move |tx| Box::pin(async move { tx.write_ledger(&ledger).await })).await;
+        written.map_err(|error: StoreError| error).unwrap();
     }
 }
 
@@ -67,4 +91,26 @@ async fn without_a_page_the_newest_entries_come_in_ascending_order() {
         ..AuditFilter::default()
     };
     assert_eq!(actions(window, None, 10).await, ["a.1", "a.2"]);
+}
+
+#[tokio::test]
+async fn a_chain_whose_end_was_cut_off_or_replaced_is_broken() {
+    let world = World::new().await;
+    for n in 0..3 {
+        world.log(&format!("a.{n}"), json!({})).await.unwrap();
+    }
+    let head = world.head().await;
+    let last = head.caller.last.clone().unwrap();
+
+    let mut longer = head.clone();
+    longer.caller.seq += 1;
+    world.set_head(longer).await;
+    let report = world.grantex.verify_chain(&world.developer.id, Chain::Caller).await.unwrap();
+    assert_eq!(report, ChainReport { checked: 3, broken: Some(BrokenEntry { id: last.id.clone(), seq: 4, reason: "link" }) });
+
+    let mut other = head;
+    other.caller.last = Some(ChainLink { hash: "0".repeat(64), ..last.clone() });
+    world.set_head(other).await;
+    let report = world.grantex.verify_chain(&world.developer.id, Chain::Caller).await.unwrap();
+    assert_eq!(report, ChainReport { checked: 3, broken: Some(BrokenEntry { id: last.id, seq: 3, reason: "link" }) });
 }
