@@ -16,6 +16,8 @@ use crate::store::Store;
 
 /// Roots that one unit revokes when an agent is deleted, so that no unit grows without bound.
 const CLEAR_CHUNK: u32 = 1_000;
+/// Units that one run of the job spends on one agent; the next run goes on.
+const CLEAR_UNITS: u32 = 100;
 /// How long a deleted agent is visited again: longer than any exchange that began before the deletion may still take.
 const CLEAR_AGAIN_FOR: Lifetime = Lifetime::minutes(1);
 
@@ -98,9 +100,11 @@ impl<S: Store> Grantex<S> {
         id: AgentId,
         changes: AgentChanges,
     ) -> Result<Agent, AgentError> {
-        let developer = developer.id.clone();
-        self.transact(ctx, None, move |unit| {
+        self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
+                // Of two changes at once, the later one must not undo the earlier: a renaming never ends a suspension.
+                unit.lock_head().await?;
+                let developer = unit.developer()?.clone();
                 let mut agent = unit.tx.agent(&developer, &id).await?.ok_or(AgentError::NotFound)?;
                 let change = match changes.status {
                     Some(AgentStatus::Suspended) if agent.status == AgentStatus::Active => AgentChange::Suspended,
@@ -119,8 +123,8 @@ impl<S: Store> Grantex<S> {
         .await
     }
 
-    /// Deletes an agent: it is hidden at once, so that its tokens fail; its grants are revoked right after, in chunks that
-    /// [`Grantex::clear_deleted_agents`] resumes if this process dies.
+    /// Deletes an agent: it is hidden at once, so that its tokens fail. The first of its grants are revoked right after, the
+    /// others by [`Grantex::clear_deleted_agents`].
     pub async fn delete_agent(&self, ctx: &Context, developer: &Developer, id: AgentId) -> Result<(), AgentError> {
         let owner = developer.id.clone();
         let hidden = id.clone();
@@ -134,7 +138,8 @@ impl<S: Store> Grantex<S> {
             })
         })
         .await?;
-        self.revoke_grants_of_agent(ctx, &developer.id, &id).await?;
+        // The deletion is committed: a failure from here on must not be taken for its own, and the job makes up for it.
+        let _ = self.revoke_some_grants_of_agent(ctx, &developer.id, &id).await;
         Ok(())
     }
 
@@ -150,13 +155,24 @@ impl<S: Store> Grantex<S> {
         self.store.read(move |tx| Box::pin(async move { tx.agents(&developer, &page).await })).await
     }
 
-    /// Revokes what deleted agents left behind; returns how many grants (with their descendants) were revoked.
+    /// Revokes what deleted agents left behind; returns how many of their grants were revoked, not counting descendants. To be
+    /// run every few seconds. An agent's grants are revoked over several units, and several runs if there are very many.
     pub async fn clear_deleted_agents(&self, ctx: &Context) -> Result<u64, StoreError> {
         let agents = self.store.read(|tx| Box::pin(async move { tx.agents_to_clear(100).await })).await?;
         let mut revoked = 0;
         for agent in agents {
-            revoked += self.revoke_grants_of_agent(ctx, &agent.developer_id, &agent.agent_id).await?;
-            if agent.deleted_at.plus(CLEAR_AGAIN_FOR) < self.now() {
+            // Judged before the grants are read, so that an exchange which ends in between is met by another visit.
+            let is_settled = agent.deleted_at.plus(CLEAR_AGAIN_FOR) < self.now();
+            let mut is_cleared = false;
+            for _ in 0..CLEAR_UNITS {
+                let roots = self.revoke_some_grants_of_agent(ctx, &agent.developer_id, &agent.agent_id).await?;
+                revoked += roots;
+                is_cleared = roots < u64::from(CLEAR_CHUNK);
+                if is_cleared {
+                    break;
+                }
+            }
+            if is_cleared && is_settled {
                 self.transact(ctx, None, move |unit| {
                     Box::pin(async move { unit.tx.mark_agent_cleared(&agent.agent_id, unit.now).await })
                 })
@@ -166,29 +182,22 @@ impl<S: Store> Grantex<S> {
         Ok(revoked)
     }
 
-    async fn revoke_grants_of_agent(&self, ctx: &Context, developer: &DeveloperId, agent: &AgentId) -> Result<u64, StoreError> {
-        let mut revoked = 0;
-        loop {
-            let id = agent.clone();
-            let roots = self
-                .transact(ctx, Some(developer), move |unit| {
-                    Box::pin(async move {
-                        let roots = unit.tx.active_grants_of_agent(&id, CLEAR_CHUNK).await?;
-                        let developer = unit.developer()?.clone();
-                        for root in &roots {
-                            if let Some(grant) = unit.tx.grant(&developer, root).await? {
-                                unit.revoke_with_descendants(&grant, RevokedBy::AgentDeleted).await?;
-                            }
-                        }
-                        Ok::<_, StoreError>(u64::try_from(roots.len()).unwrap_or(u64::MAX))
-                    })
-                })
-                .await?;
-            revoked += roots;
-            if roots < u64::from(CLEAR_CHUNK) {
-                return Ok(revoked);
-            }
-        }
+    /// Revokes up to [`CLEAR_CHUNK`] grants of a deleted agent in one unit; returns how many it found.
+    async fn revoke_some_grants_of_agent(&self, ctx: &Context, developer: &DeveloperId, agent: &AgentId) -> Result<u64, StoreError> {
+        let agent = agent.clone();
+        self.transact(ctx, Some(developer), move |unit| {
+            Box::pin(async move {
+                let roots = unit.tx.active_grants_of_agent(&agent, CLEAR_CHUNK).await?;
+                let developer = unit.developer()?.clone();
+                for root in &roots {
+                    if let Some(grant) = unit.tx.grant(&developer, root).await? {
+                        unit.revoke_with_descendants(&grant, RevokedBy::AgentDeleted).await?;
+                    }
+                }
+                Ok(u64::try_from(roots.len()).unwrap_or(u64::MAX))
+            })
+        })
+        .await
     }
 }
 

@@ -1,12 +1,16 @@
 use grantex_core::agent::{AgentChanges, AgentError};
 use grantex_core::authorize::AuthorizeError;
 use grantex_core::clock::Lifetime;
-use grantex_core::event::Event;
-use grantex_core::grant::RevokedBy;
+use grantex_core::event::{AgentChange, Event, Observer};
+use grantex_core::grant::{GrantFilter, RevokedBy};
+use grantex_core::page::PageRequest;
 use grantex_core::plan::Plan;
+use grantex_core::testing::{MemoryStore, SeededRandom, StoreFailure};
 use grantex_core::token::InvalidReason;
+use grantex_core::token::crypto::MasterKey;
+use grantex_core::{Grantex, Settings};
 
-use crate::support::{World, scopes};
+use crate::support::{World, key_ring, scopes};
 
 #[tokio::test]
 async fn an_agent_whose_scopes_were_emptied_may_ask_for_nothing() {
@@ -54,4 +58,45 @@ async fn a_plan_limits_the_number_of_agents() {
     };
     let refused = world.grantex.register_agent(&world.ctx(), &world.developer, command).await;
     assert!(matches!(refused, Err(AgentError::PlanLimit(limit)) if limit.limit == 500));
+}
+
+/// Refuses the unit of work that follows the deletion of an agent.
+struct FailAfterDeletion(MemoryStore);
+
+impl Observer for FailAfterDeletion {
+    fn observe(&self, event: &Event, _latency: std::time::Duration) {
+        if matches!(event, Event::AgentChanged { change: AgentChange::Deleted, .. }) {
+            self.0.fail_next(StoreFailure::Unavailable);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_committed_is_not_reported_as_failed() {
+    let world = World::new().await;
+    let agent = world.agent(&[]).await;
+    let token = world.issue(&agent, &["read"]).await;
+    let sealer = MasterKey::parse(&"11".repeat(32)).unwrap();
+    let settings = Settings::new("https://auth.example");
+    let failing = Grantex::builder(world.store.clone(), settings, key_ring(), sealer, SeededRandom::new(8))
+        .clock(world.clock.clone())
+        .observer(FailAfterDeletion(world.store.clone()))
+        .build();
+    failing.delete_agent(&world.ctx(), &world.developer, agent.id).await.unwrap();
+    assert_eq!(world.verify(&token.jwt).await, Err(InvalidReason::Revoked), "it is hidden");
+    assert_eq!(world.active_grants().await, 1);
+    assert_eq!(world.grantex.clear_deleted_agents(&world.ctx()).await.unwrap(), 1, "the job goes on");
+    assert_eq!(world.active_grants().await, 0);
+}
+
+#[tokio::test]
+async fn what_one_unit_cannot_take_is_left_to_the_job() {
+    let world = World::new().await;
+    world.fill_active_grants(1_200).await;
+    let page = world.grantex.grants(&world.developer, GrantFilter::default(), PageRequest::default()).await.unwrap();
+    let agent = page.items[0].agent_id.clone();
+    world.grantex.delete_agent(&world.ctx(), &world.developer, agent).await.unwrap();
+    assert_eq!(world.active_grants().await, 200);
+    assert_eq!(world.grantex.clear_deleted_agents(&world.ctx()).await.unwrap(), 200);
+    assert_eq!(world.active_grants().await, 0);
 }
