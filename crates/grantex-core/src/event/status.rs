@@ -94,6 +94,8 @@ VerifyStatus {
     Suspended = "suspended",
     /// It is for another audience.
     Audience = "audience",
+    /// The server failed.
+    Error = "error",
 });
 
 status!(/// What happened on a consent page.

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::signer::{Algorithm, KeyRing, SignError, Signer};
 use crate::secret::Secret;
 
-/// The longest token that is looked at, in bytes.
-pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
+/// The longest token that is looked at, in bytes: a little more than the longest that can be issued, which names as many and
+/// as long scopes as are allowed, twice, in characters of four bytes.
+pub const MAX_TOKEN_LENGTH: usize = 320 * 1024;
 
 /// The `typ` of grant tokens (RFC 9068 §2.1).
 pub const GRANT_TOKEN_TYPE: &str = "at+jwt";

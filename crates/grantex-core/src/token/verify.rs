@@ -84,7 +84,7 @@ pub fn judge(grant: &Grant, agent: Option<AgentStatus>, ancestors: &[Ancestor], 
     if grant.status(now) == GrantStatus::Expired { Authority::Expired } else { Authority::InForce }
 }
 
-async fn ancestors_of(tx: &mut dyn Reads, grant: &Grant) -> Result<Vec<Ancestor>, StoreError> {
+pub(super) async fn ancestors_of(tx: &mut dyn Reads, grant: &Grant) -> Result<Vec<Ancestor>, StoreError> {
     if grant.parent_grant_id.is_none() { Ok(Vec::new()) } else { tx.ancestors(grant).await }
 }
 
@@ -149,14 +149,19 @@ impl<S: Store> Grantex<S> {
         let opened = self.open_grant_token(token);
         let token_id = opened.as_ref().ok().map(|claims| claims.token_id.clone());
         let verdict = match opened {
-            Ok(claims) => self.judge_token(developer, claims, audience).await?,
-            Err(reason) => Err(reason),
+            Ok(claims) => self.judge_token(developer, claims, audience).await,
+            Err(reason) => Ok(Err(reason)),
         };
-        match &verdict {
-            Ok(_) => self.emit(ctx, &Event::TokenVerified),
-            Err(reason) => self.emit(ctx, &Event::TokenVerificationFailed { status: reason.status(), token_id }),
+        let status = match &verdict {
+            Ok(Ok(_)) => None,
+            Ok(Err(reason)) => Some(reason.status()),
+            Err(_) => Some(VerifyStatus::Error),
+        };
+        match status {
+            None => self.emit(ctx, &Event::TokenVerified),
+            Some(status) => self.emit(ctx, &Event::TokenVerificationFailed { status, token_id }),
         }
-        Ok(verdict)
+        verdict
     }
 
     /// Signature, issuer, type and claims; says nothing of expiry or revocation.

@@ -155,8 +155,9 @@ impl World {
         let developer = self.developer.id.clone();
         let events = self
             .store
-            .read(move |tx| Box::pin(async move { Ok::<_, StoreError>(tx.events_after(&developer, 0, 1_000).await?) }))
+            .read(move |tx| Box::pin(async move { tx.events_after(&developer, 0, 1_000).await }))
             .await
+            .map_err(|error: StoreError| error)
             .unwrap();
         assert!(events.iter().zip(1_i64..).all(|(event, seq)| event.seq == seq), "the sequence has no gap");
         events

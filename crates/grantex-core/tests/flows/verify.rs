@@ -3,6 +3,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantex_core::agent::{AgentChanges, AgentStatus};
 use grantex_core::clock::Lifetime;
 use grantex_core::event::{Event, VerifyStatus};
+use grantex_core::grant::Delegate;
+use grantex_core::scope::{MAX_SCOPE_LENGTH, MAX_SCOPES, Scopes};
 use grantex_core::secret::Secret;
 use grantex_core::token::{Introspection, InvalidReason, RevocationStatus};
 
@@ -130,4 +132,42 @@ async fn a_session_token_is_no_grant_token_and_the_other_way_round() {
         world.grantex.open_session(&world.ctx(), &world.developer, "user_1".into(), Lifetime::hours(1)).await.unwrap();
     assert_eq!(world.verify(&session.token).await, Err(InvalidReason::Malformed));
     assert_eq!(world.grantex.session(token.jwt.expose()), None);
+}
+
+#[tokio::test]
+async fn the_largest_token_that_can_be_issued_is_not_too_long_to_be_verified() {
+    let world = World::new().await;
+    let agent = world.agent(&[]).await;
+    let widest: Vec<String> = (0..MAX_SCOPES).map(|_| "\u{1f511}".repeat(MAX_SCOPE_LENGTH)).collect();
+    let mut command = world.request(&agent.id, &[]);
+    command.scopes = Scopes::parse_some(widest).unwrap();
+    command.principal_id = "\u{1}".repeat(256);
+    command.audience = Some("\u{1}".repeat(1_024));
+    let code = world.authorize(command).await.unwrap().code.unwrap();
+    let mut token = world.exchange(&agent, &code).await.unwrap();
+    for _ in 0..3 {
+        let command = Delegate {
+            parent_token: token.jwt.clone(),
+            sub_agent_id: Some(agent.id.clone()),
+            scopes: token.grant.scopes.clone(),
+            expires_in: Lifetime::hours(1),
+        };
+        token = world.grantex.delegate(&world.ctx(), &world.developer, command).await.unwrap();
+    }
+    assert!(world.verify(&token.jwt).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_verification_that_the_store_could_not_answer_is_counted() {
+    let world = World::new().await;
+    let agent = world.agent(&[]).await;
+    let token = world.issue(&agent, &["read"]).await;
+    world.recorder.take();
+    world.store.set_read_failure(true);
+    let answer = world.grantex.verify_token(&world.ctx(), &world.developer, token.jwt.expose(), None).await;
+    assert!(answer.is_err());
+    assert_eq!(
+        world.recorder.take(),
+        [Event::TokenVerificationFailed { status: VerifyStatus::Error, token_id: Some(token.token_id) }]
+    );
 }

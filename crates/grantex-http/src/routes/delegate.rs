@@ -6,6 +6,7 @@ use grantex_core::id::AgentId;
 use grantex_core::scope::Scopes;
 use grantex_core::secret::Secret;
 use grantex_core::store::Store;
+use grantex_core::token::jwt::MAX_TOKEN_LENGTH;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -31,7 +32,7 @@ const DEFAULT_LIFETIME: &str = "1h";
 pub(crate) struct DelegateBody {
     /// A token of the grant that is handed on.
     #[schema(value_type = String, min_length = 1)]
-    parent_grant_token: Text<1, 65_536>,
+    parent_grant_token: Text<1, MAX_TOKEN_LENGTH>,
     /// The agent that receives.
     #[schema(value_type = String, min_length = 1, max_length = 256)]
     sub_agent_id: Text<1, 256>,

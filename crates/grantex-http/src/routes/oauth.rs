@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use grantex_core::error::StoreError;
 use grantex_core::secret::Secret;
 use grantex_core::store::Store;
+use grantex_core::token::jwt::MAX_TOKEN_LENGTH;
 use grantex_core::token::{Introspection, TokenRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,7 +36,7 @@ pub(crate) const REVOKE: Endpoint =
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct PresentedToken {
     #[schema(value_type = String, min_length = 1)]
-    token: Text<1, 65_536>,
+    token: Text<1, MAX_TOKEN_LENGTH>,
     /// `access_token` or `refresh_token`; anything else is ignored.
     #[serde(default, rename = "token_type_hint", deserialize_with = "present")]
     #[schema(nullable = false)]

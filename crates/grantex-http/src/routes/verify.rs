@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use grantex_core::clock::Timestamp;
 use grantex_core::store::Store;
 use grantex_core::token::InvalidReason;
+use grantex_core::token::jwt::MAX_TOKEN_LENGTH;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,7 +29,7 @@ pub(crate) const GRANT_VERIFY: Endpoint =
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct VerifyBody {
     #[schema(value_type = String, min_length = 1)]
-    token: Text<1, 65_536>,
+    token: Text<1, MAX_TOKEN_LENGTH>,
     /// Must equal the token's `aud` when sent.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 1024)]
