@@ -28,10 +28,14 @@ pub(crate) fn no_content() -> Result<HttpResponse, ApiError> {
 /// A body with a status.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<HttpResponse, ApiError> {
     let text = serde_json::to_string(value).map_err(ApiError::internal)?;
-    Ok(HttpResponse::build(status).insert_header((header::CONTENT_TYPE, JSON)).body(text))
+    Ok(HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .body(text))
 }
 
 /// Ends a response with a body that is nothing but strings and numbers, which cannot fail to be JSON.
 pub(crate) fn body(response: &mut HttpResponseBuilder, value: &impl Serialize) -> HttpResponse {
-    response.insert_header((header::CONTENT_TYPE, JSON)).body(serde_json::to_string(value).unwrap_or_default())
+    response
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .body(serde_json::to_string(value).unwrap_or_default())
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use grantex_core::Grantex;
 use grantex_core::id::Random;
 use grantex_core::store::{BoxFuture, Store};
-use grantex_core::Grantex;
 use slog::Logger;
 
 use crate::boundary::Cors;
@@ -36,7 +36,9 @@ impl<S: Store> App<S> {
         let limiter = Arc::new(Gcra::new(&settings.rate_limits, grantex.clock()));
         let readiness = Arc::new(StoreAndKeys(grantex.clone()));
         let base_url = grantex.settings().public_base_url.clone();
-        let base_path = url::Url::parse(&base_url).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+        let base_path = url::Url::parse(&base_url)
+            .map(|url| url.path().trim_end_matches('/').to_owned())
+            .unwrap_or_default();
         Self {
             cors: Cors::new(&settings.cors_allowed_origins, &base_url, settings.is_production),
             grantex,
@@ -102,7 +104,11 @@ impl<S: Store> Readiness for StoreAndKeys<S> {
         Box::pin(async move {
             let store = Check::from_bool(self.0.store().ping().await.is_ok());
             let keys = Check::from_bool(!self.0.keys().public_keys().is_empty());
-            ReadinessReport { store, migrations: Check::Ok, keys }
+            ReadinessReport {
+                store,
+                migrations: Check::Ok,
+                keys,
+            }
         })
     }
 }

@@ -22,12 +22,16 @@ pub(crate) async fn admit<S: Store>(call: &mut Call<S>) -> Result<(), ApiError> 
             developer(call, presented).await
         }
         Access::Client => {
-            let presented = bearer(call).map(str::to_owned).or_else(|| basic(call).map(|basic| basic.password));
+            let presented = bearer(call)
+                .map(str::to_owned)
+                .or_else(|| basic(call).map(|basic| basic.password));
             developer(call, presented).await
         }
         Access::Session => {
             let session = bearer(call).and_then(|token| call.app.grantex.session(token));
-            call.session = Some(session.ok_or_else(|| ApiError::unauthorized("the session token is missing, invalid or expired"))?);
+            call.session = Some(
+                session.ok_or_else(|| ApiError::unauthorized("the session token is missing, invalid or expired"))?,
+            );
             Ok(())
         }
         Access::Admin => {
@@ -38,7 +42,9 @@ pub(crate) async fn admit<S: Store>(call: &mut Call<S>) -> Result<(), ApiError> 
         }
         Access::Metrics => match call.app.settings.metrics_api_key.clone() {
             Some(expected) => operator(call, &expected, "a valid metrics key is required"),
-            None if call.app.settings.metrics_require_auth => Err(ApiError::not_configured("no metrics key is configured")),
+            None if call.app.settings.metrics_require_auth => {
+                Err(ApiError::not_configured("no metrics key is configured"))
+            }
             None => Ok(()),
         },
     }
@@ -55,7 +61,10 @@ pub(crate) fn basic<S: Store>(call: &Call<S>) -> Option<Basic> {
     let encoded = credential(call.header(&AUTHORIZATION)?, "basic")?;
     let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (user, password) = text.split_once(':')?;
-    Some(Basic { user: crate::extract::decode(user)?.into_owned(), password: crate::extract::decode(password)?.into_owned() })
+    Some(Basic {
+        user: crate::extract::decode(user)?.into_owned(),
+        password: crate::extract::decode(password)?.into_owned(),
+    })
 }
 
 fn bearer<S: Store>(call: &Call<S>) -> Option<&str> {
@@ -104,7 +113,9 @@ fn operator<S: Store>(call: &mut Call<S>, expected: &Secret<String>, message: &'
     if let Some(decision) = call.app.limiter.is_exhausted(Bucket::FailedKeys, address) {
         call.obey(decision)?;
     }
-    let Some(presented) = bearer(call) else { return Err(ApiError::unauthorized(message)) };
+    let Some(presented) = bearer(call) else {
+        return Err(ApiError::unauthorized(message));
+    };
     // Hashes are compared, so that not even the length of the key shows in the time.
     let expected = expected.sha256();
     if Secret::new(SecretHash::of(presented).as_str().to_owned()).matches(expected.as_str()) {
@@ -123,7 +134,16 @@ mod tests {
         for header in ["Bearer gx_live_1", "bearer\tgx_live_1", "BEARER   gx_live_1 "] {
             assert_eq!(credential(header, "bearer"), Some("gx_live_1"), "{header}");
         }
-        for header in ["", "Bearer", "Bearer ", "Bearergx_live_1", "Basic gx_live_1", "Bearer gx live", "Bearer a\u{a0}b", "é"] {
+        for header in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearergx_live_1",
+            "Basic gx_live_1",
+            "Bearer gx live",
+            "Bearer a\u{a0}b",
+            "é",
+        ] {
             assert_eq!(credential(header, "bearer"), None, "{header}");
         }
     }

@@ -106,18 +106,24 @@ impl<S: Store> Call<S> {
 
     /// The developer whose key was presented.
     pub(crate) fn developer(&self) -> Result<Arc<Developer>, ApiError> {
-        self.developer.clone().ok_or_else(|| ApiError::unauthorized("an API key is required"))
+        self.developer
+            .clone()
+            .ok_or_else(|| ApiError::unauthorized("an API key is required"))
     }
 
     /// The principal whose session was presented.
     pub(crate) fn session(&self) -> Result<Session, ApiError> {
-        self.session.clone().ok_or_else(|| ApiError::unauthorized("a session token is required"))
+        self.session
+            .clone()
+            .ok_or_else(|| ApiError::unauthorized("a session token is required"))
     }
 
     /// A segment of the path; `None` when it cannot be an id, because it is no text.
     pub(crate) fn segment(&self, name: &str) -> Result<String, ApiError> {
         let text = self.request.match_info().get(name).unwrap_or_default();
-        extract::decode(text).map(std::borrow::Cow::into_owned).ok_or_else(bad_path)
+        extract::decode(text)
+            .map(std::borrow::Cow::into_owned)
+            .ok_or_else(bad_path)
     }
 
     /// The query string, read strictly.
@@ -127,11 +133,20 @@ impl<S: Store> Call<S> {
 
     /// The body, as far as it may be used.
     pub(crate) async fn body(&mut self) -> Result<Body, ApiError> {
-        match tokio::time::timeout_at(self.deadline, extract::read_body(self.request.headers(), &mut self.payload)).await {
+        match tokio::time::timeout_at(
+            self.deadline,
+            extract::read_body(self.request.headers(), &mut self.payload),
+        )
+        .await
+        {
             Ok(body) => body,
             Err(_) => {
                 let message = "the body did not arrive in time";
-                Err(ApiError::new(actix_web::http::StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", message))
+                Err(ApiError::new(
+                    actix_web::http::StatusCode::REQUEST_TIMEOUT,
+                    "REQUEST_TIMEOUT",
+                    message,
+                ))
             }
         }
     }
@@ -173,14 +188,26 @@ impl<S: Store> Call<S> {
     /// Shows a limiter's decision, and refuses when it does and limits are on.
     pub(crate) fn obey(&mut self, decision: Decision) -> Result<(), ApiError> {
         self.shown = Some(decision);
-        let Some(retry_after) = decision.retry_after.filter(|_| self.app.settings.rate_limits.is_enabled) else { return Ok(()) };
-        let event = Event::RateLimitHit { ip: self.client.to_string(), endpoint: self.endpoint.path, retry_after };
+        let Some(retry_after) = decision
+            .retry_after
+            .filter(|_| self.app.settings.rate_limits.is_enabled)
+        else {
+            return Ok(());
+        };
+        let event = Event::RateLimitHit {
+            ip: self.client.to_string(),
+            endpoint: self.endpoint.path,
+            retry_after,
+        };
         self.app.grantex.emit(self.context(), &event);
         Err(ApiError::rate_limited(&decision))
     }
 
     /// Runs what only reads, until the deadline.
-    pub(crate) async fn read<T, E: Into<ApiError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, ApiError> {
+    pub(crate) async fn read<T, E: Into<ApiError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ApiError> {
         match tokio::time::timeout_at(self.deadline, work).await {
             Ok(result) => result.map_err(Into::into),
             Err(elapsed) => Err(ApiError::unavailable(elapsed)),

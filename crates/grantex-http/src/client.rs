@@ -46,19 +46,33 @@ impl TrustProxy {
         }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             let hops = text.parse().map_err(|_| TrustProxyError::Malformed)?;
-            return if (1..=MAX_HOPS).contains(&hops) { Ok(Self::Hops(hops)) } else { Err(TrustProxyError::Malformed) };
+            return if (1..=MAX_HOPS).contains(&hops) {
+                Ok(Self::Hops(hops))
+            } else {
+                Err(TrustProxyError::Malformed)
+            };
         }
-        text.split(',').map(network).collect::<Result<_, _>>().map(Self::Networks)
+        text.split(',')
+            .map(network)
+            .collect::<Result<_, _>>()
+            .map(Self::Networks)
     }
 
     /// The client's address.
     pub fn client_of(&self, request: &HttpRequest) -> IpAddr {
-        let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip()).to_canonical();
+        let peer = request
+            .peer_addr()
+            .map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip())
+            .to_canonical();
         if *self == Self::Nobody {
             return peer;
         }
         let headers = request.headers();
-        let named: Vec<&str> = headers.get_all(FORWARDED_FOR).filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')).collect();
+        let named: Vec<&str> = headers
+            .get_all(FORWARDED_FOR)
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .collect();
         self.client_behind(peer, &named)
     }
 
@@ -86,16 +100,26 @@ fn network(text: &str) -> Result<IpNet, TrustProxyError> {
     let text = text.trim();
     let network = match text.parse::<IpNet>() {
         Ok(network) => network,
-        Err(_) => text.parse::<IpAddr>().map(IpNet::from).map_err(|_| TrustProxyError::Malformed)?,
+        Err(_) => text
+            .parse::<IpAddr>()
+            .map(IpNet::from)
+            .map_err(|_| TrustProxyError::Malformed)?,
     };
-    if network.prefix_len() == 0 { Err(TrustProxyError::TooBroad) } else { Ok(network) }
+    if network.prefix_len() == 0 {
+        Err(TrustProxyError::TooBroad)
+    } else {
+        Ok(network)
+    }
 }
 
 /// Some proxies add the port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let parsed = bare.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    let parsed = bare
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
     parsed.map(|address| address.to_canonical())
 }
 
@@ -114,7 +138,14 @@ mod tests {
         for text in ["true", "*", "0.0.0.0/0", "10.0.0.1, ::/0", "ALL"] {
             assert_eq!(TrustProxy::parse(text), Err(TrustProxyError::TooBroad), "{text}");
         }
-        for text in ["17", "99999999999999999999", "-1", "loopback", "10.0.0.0/33", "10.0.0.1,"] {
+        for text in [
+            "17",
+            "99999999999999999999",
+            "-1",
+            "loopback",
+            "10.0.0.0/33",
+            "10.0.0.1,",
+        ] {
             assert_eq!(TrustProxy::parse(text), Err(TrustProxyError::Malformed), "{text}");
         }
         assert_eq!(TrustProxy::parse(""), Ok(TrustProxy::Nobody));
@@ -132,9 +163,18 @@ mod tests {
     #[test]
     fn only_the_hops_that_are_configured_are_believed() {
         let named = ["203.0.113.5", "198.51.100.7", "10.0.0.2"];
-        assert_eq!(TrustProxy::Hops(1).client_behind(ip("10.0.0.1"), &named), ip("10.0.0.2"));
-        assert_eq!(TrustProxy::Hops(2).client_behind(ip("10.0.0.1"), &named), ip("198.51.100.7"));
-        assert_eq!(TrustProxy::Hops(16).client_behind(ip("10.0.0.1"), &named), ip("203.0.113.5"));
+        assert_eq!(
+            TrustProxy::Hops(1).client_behind(ip("10.0.0.1"), &named),
+            ip("10.0.0.2")
+        );
+        assert_eq!(
+            TrustProxy::Hops(2).client_behind(ip("10.0.0.1"), &named),
+            ip("198.51.100.7")
+        );
+        assert_eq!(
+            TrustProxy::Hops(16).client_behind(ip("10.0.0.1"), &named),
+            ip("203.0.113.5")
+        );
         assert_eq!(TrustProxy::Hops(1).client_behind(ip("10.0.0.1"), &[]), ip("10.0.0.1"));
     }
 
@@ -143,7 +183,13 @@ mod tests {
         let proxies = TrustProxy::parse("10.0.0.0/8, ::1").unwrap();
         let named = ["203.0.113.5", "198.51.100.7:4711", "10.0.0.2"];
         assert_eq!(proxies.client_behind(ip("10.0.0.1"), &named), ip("198.51.100.7"));
-        assert_eq!(proxies.client_behind(ip("10.0.0.1"), &["203.0.113.5", "nonsense"]), ip("10.0.0.1"));
-        assert_eq!(proxies.client_behind(ip("::1"), &["[2001:db8::1]:80"]), ip("2001:db8::1"));
+        assert_eq!(
+            proxies.client_behind(ip("10.0.0.1"), &["203.0.113.5", "nonsense"]),
+            ip("10.0.0.1")
+        );
+        assert_eq!(
+            proxies.client_behind(ip("::1"), &["[2001:db8::1]:80"]),
+            ip("2001:db8::1")
+        );
     }
 }

@@ -144,7 +144,10 @@ impl Endpoint {
     }
 
     pub(crate) const fn delete(path: &'static str, access: Access, about: &'static str) -> Self {
-        Self { status: 204, ..Self::new(Verb::Delete, path, access, about) }
+        Self {
+            status: 204,
+            ..Self::new(Verb::Delete, path, access, about)
+        }
     }
 
     pub(crate) const fn limited_by(self, limit: AddressLimit) -> Self {
@@ -152,7 +155,10 @@ impl Endpoint {
     }
 
     pub(crate) const fn counted_as(self, counted: Counted) -> Self {
-        Self { counted: Some(counted), ..self }
+        Self {
+            counted: Some(counted),
+            ..self
+        }
     }
 
     pub(crate) const fn query(self, query: &'static [Parameter]) -> Self {
@@ -160,11 +166,17 @@ impl Endpoint {
     }
 
     pub(crate) const fn takes(self, schema: SchemaOf) -> Self {
-        Self { takes: Some(schema), ..self }
+        Self {
+            takes: Some(schema),
+            ..self
+        }
     }
 
     pub(crate) const fn takes_form(self) -> Self {
-        Self { takes_form: true, ..self }
+        Self {
+            takes_form: true,
+            ..self
+        }
     }
 
     pub(crate) const fn speaks_oauth(self) -> Self {
@@ -176,15 +188,27 @@ impl Endpoint {
     }
 
     pub(crate) const fn gives(self, status: u16, schema: SchemaOf) -> Self {
-        Self { status, gives: Gives::Json(schema), ..self }
+        Self {
+            status,
+            gives: Gives::Json(schema),
+            ..self
+        }
     }
 
     pub(crate) const fn gives_other(self, status: u16, content_type: &'static str) -> Self {
-        Self { status, gives: Gives::Other(content_type), ..self }
+        Self {
+            status,
+            gives: Gives::Other(content_type),
+            ..self
+        }
     }
 
     pub(crate) const fn gives_nothing(self, status: u16) -> Self {
-        Self { status, gives: Gives::Nothing, ..self }
+        Self {
+            status,
+            gives: Gives::Nothing,
+            ..self
+        }
     }
 
     pub(crate) const fn refuses(self, refusals: &'static [u16]) -> Self {

@@ -21,7 +21,15 @@ mod tests {
 
     #[test]
     fn tags_are_compared_weakly() {
-        let knows = |value: &'static str| is_known(TestRequest::get().insert_header((IF_NONE_MATCH, value)).to_http_request().headers(), "W/\"a\"");
+        let knows = |value: &'static str| {
+            is_known(
+                TestRequest::get()
+                    .insert_header((IF_NONE_MATCH, value))
+                    .to_http_request()
+                    .headers(),
+                "W/\"a\"",
+            )
+        };
         assert!(knows("\"a\"") && knows("W/\"a\"") && knows("\"x\", W/\"a\"") && knows("*"));
         assert!(!knows("\"b\"") && !knows("a") && !knows(""));
         assert!(!is_known(TestRequest::get().to_http_request().headers(), "\"a\""));

@@ -2,15 +2,15 @@
 
 use std::sync::OnceLock;
 
+use utoipa::ToSchema;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required,
-    ResponseBuilder, Schema, ServerBuilder,
+    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, OpenApiBuilder, PathItem, PathsBuilder, Ref,
+    RefOr, Required, ResponseBuilder, Schema, ServerBuilder,
 };
-use utoipa::ToSchema;
 
 use crate::boundary::Problem;
 use crate::endpoint::{Access, AddressLimit, Endpoint, Gives, Verb};
@@ -33,7 +33,11 @@ pub(crate) fn schema<T: ToSchema>(schemas: &mut Schemas) -> RefOr<Schema> {
 /// The schema of an object that a standard defines.
 pub(crate) fn any_object(_schemas: &mut Schemas) -> RefOr<Schema> {
     let object = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object));
-    RefOr::T(Schema::Object(object.additional_properties(Some(AdditionalProperties::FreeForm(true))).build()))
+    RefOr::T(Schema::Object(
+        object
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .build(),
+    ))
 }
 
 /// The description as JSON text, made once.
@@ -70,7 +74,9 @@ fn describe(endpoints: &[Endpoint], base_url: &str) -> utoipa::openapi::OpenApi 
     }
     let info = InfoBuilder::new()
         .title("Grantex")
-        .description(Some("Who may do what on whose behalf, for how long: authorization for AI agents."))
+        .description(Some(
+            "Who may do what on whose behalf, for how long: authorization for AI agents.",
+        ))
         .version(env!("CARGO_PKG_VERSION"))
         .license(Some(License::new("Apache-2.0")));
     OpenApiBuilder::new()
@@ -83,7 +89,12 @@ fn describe(endpoints: &[Endpoint], base_url: &str) -> utoipa::openapi::OpenApi 
 
 fn schemes() -> [(&'static str, SecurityScheme); 5] {
     let bearer = |about: &str| {
-        SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about.to_owned())).build())
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(about.to_owned()))
+                .build(),
+        )
     };
     [
         (API_KEY, bearer("A developer's API key")),
@@ -105,8 +116,16 @@ const fn method(verb: Verb) -> HttpMethod {
 
 fn operation(endpoint: &Endpoint, problem: &RefOr<Schema>, schemas: &mut Schemas) -> OperationBuilder {
     let mut operation = OperationBuilder::new().summary(Some(endpoint.about));
-    for name in endpoint.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
-        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+    for name in endpoint
+        .path
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next())
+    {
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True);
         operation = operation.parameter(parameter.schema(Some(text())));
     }
     for parameter in endpoint.query {
@@ -119,7 +138,9 @@ fn operation(endpoint: &Endpoint, problem: &RefOr<Schema>, schemas: &mut Schemas
     }
     if let Some(takes) = endpoint.takes {
         let content = ContentBuilder::new().schema(Some(takes(schemas))).build();
-        let mut body = RequestBodyBuilder::new().content("application/json", content.clone()).required(Some(Required::True));
+        let mut body = RequestBodyBuilder::new()
+            .content("application/json", content.clone())
+            .required(Some(Required::True));
         if endpoint.takes_form {
             let form = ContentBuilder::new().schema(Some(any_object(schemas))).build();
             body = body.content("application/x-www-form-urlencoded", form);
@@ -132,20 +153,31 @@ fn operation(endpoint: &Endpoint, problem: &RefOr<Schema>, schemas: &mut Schemas
     let mut answer = ResponseBuilder::new().description("Done");
     match endpoint.gives {
         Gives::Nothing => {}
-        Gives::Json(gives) => answer = answer.content("application/json", ContentBuilder::new().schema(Some(gives(schemas))).build()),
-        Gives::Other(content_type) => answer = answer.content(content_type, ContentBuilder::new().schema(Some(text())).build()),
+        Gives::Json(gives) => {
+            answer = answer.content(
+                "application/json",
+                ContentBuilder::new().schema(Some(gives(schemas))).build(),
+            )
+        }
+        Gives::Other(content_type) => {
+            answer = answer.content(content_type, ContentBuilder::new().schema(Some(text())).build())
+        }
     }
     operation = operation.response(endpoint.status.to_string(), answer.build());
     for status in refusals(endpoint) {
         let content = ContentBuilder::new().schema(Some(problem.clone())).build();
-        let refusal = ResponseBuilder::new().description(reason(status)).content("application/json", content);
+        let refusal = ResponseBuilder::new()
+            .description(reason(status))
+            .content("application/json", content);
         operation = operation.response(status.to_string(), refusal.build());
     }
     operation
 }
 
 fn text() -> RefOr<Schema> {
-    RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).build()))
+    RefOr::T(Schema::Object(
+        ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).build(),
+    ))
 }
 
 const fn securities(access: Access) -> &'static [&'static str] {

@@ -40,7 +40,11 @@ pub struct ReadinessReport {
 impl ReadinessReport {
     /// Each check under its name.
     pub const fn checks(&self) -> [(&'static str, Check); 3] {
-        [("store", self.store), ("migrations", self.migrations), ("keys", self.keys)]
+        [
+            ("store", self.store),
+            ("migrations", self.migrations),
+            ("keys", self.keys),
+        ]
     }
 }
 

@@ -35,7 +35,10 @@ pub struct HttpSettings {
 impl HttpSettings {
     /// The defaults of a server at this base URL.
     pub fn new(public_base_url: &str) -> Self {
-        let domain = url::Url::parse(public_base_url).ok().and_then(|url| did_domain(&url)).unwrap_or_else(|| "localhost".to_owned());
+        let domain = url::Url::parse(public_base_url)
+            .ok()
+            .and_then(|url| did_domain(&url))
+            .unwrap_or_else(|| "localhost".to_owned());
         Self {
             trust_proxy: TrustProxy::Nobody,
             cors_allowed_origins: Vec::new(),

@@ -19,8 +19,13 @@ impl Cors {
     /// several names, so there the name in the request counts as our own too.
     pub(crate) fn new(allowed: &[String], base_url: &str, is_production: bool) -> Self {
         Self {
-            allowed: allowed.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect(),
-            own: url::Url::parse(base_url).ok().map(|url| url.origin().ascii_serialization()),
+            allowed: allowed
+                .iter()
+                .map(|origin| origin.trim_end_matches('/').to_owned())
+                .collect(),
+            own: url::Url::parse(base_url)
+                .ok()
+                .map(|url| url.origin().ascii_serialization()),
             may_be_any_own_name: !is_production,
         }
     }
@@ -30,17 +35,28 @@ impl Cors {
         if self.allowed.is_empty() {
             return;
         }
-        let Some(origin) = request.headers().get(header::ORIGIN) else { return };
-        if !origin.to_str().is_ok_and(|origin| self.allowed.iter().any(|allowed| allowed == origin)) {
+        let Some(origin) = request.headers().get(header::ORIGIN) else {
+            return;
+        };
+        if !origin
+            .to_str()
+            .is_ok_and(|origin| self.allowed.iter().any(|allowed| allowed == origin))
+        {
             return;
         }
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id"),
+            HeaderValue::from_static(
+                "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
+            ),
         );
-        if request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        if request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        {
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_METHODS,
                 HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS"),
@@ -55,7 +71,12 @@ impl Cors {
 
     /// Whether a browser says that another site made it send this. Callers that are no browsers say nothing.
     pub(crate) fn is_foreign(&self, request: &HttpRequest) -> bool {
-        let text = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("null"));
+        let text = |name: &HeaderName| {
+            request
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap_or("null"))
+        };
         match text(&header::ORIGIN) {
             Some(origin) => !self.is_known(origin, text(&header::HOST)),
             None => text(&SEC_FETCH_SITE).is_some_and(|site| site.eq_ignore_ascii_case("cross-site")),
@@ -66,7 +87,9 @@ impl Cors {
         let is_own = self.own.as_deref() == Some(origin);
         let is_allowed = self.allowed.iter().any(|allowed| allowed == origin);
         let is_host = || {
-            let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            let authority = origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"));
             self.may_be_any_own_name && authority.is_some() && authority == host
         };
         is_own || is_allowed || is_host()
@@ -92,7 +115,13 @@ mod tests {
         for origin in ["https://auth.example", "https://app.example"] {
             assert!(!is_foreign(&cors, &[("origin", origin)]), "{origin}");
         }
-        for origin in ["https://evil.example", "null", "http://auth.example", "https://auth.example:8443", "https://auth.example.evil"] {
+        for origin in [
+            "https://evil.example",
+            "null",
+            "http://auth.example",
+            "https://auth.example:8443",
+            "https://auth.example.evil",
+        ] {
             assert!(is_foreign(&cors, &[("origin", origin)]), "{origin}");
         }
         assert!(is_foreign(&cors, &[("sec-fetch-site", "cross-site")]));

@@ -27,17 +27,26 @@ pub(crate) mod policy {
 }
 
 const ALWAYS: [(HeaderName, HeaderValue); 6] = [
-    (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains")),
+    (
+        header::STRICT_TRANSPORT_SECURITY,
+        HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+    ),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
-    (HeaderName::from_static("permissions-policy"), HeaderValue::from_static("camera=(), microphone=(), geolocation=()")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
+    ),
     (header::VARY, HeaderValue::from_static("Origin")),
 ];
 
 const UNLESS_SET: [(HeaderName, HeaderValue); 3] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin")),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("strict-origin-when-cross-origin"),
+    ),
     (header::CONTENT_SECURITY_POLICY, CSP),
 ];
 
@@ -64,7 +73,9 @@ pub(super) fn complete<S: Store>(call: &Call<S>, response: &mut HttpResponse) {
 }
 
 fn limits<S: Store>(call: &Call<S>, headers: &mut HeaderMap) {
-    let Some(shown) = call.shown.filter(|_| call.endpoint.limit != AddressLimit::Exempt) else { return };
+    let Some(shown) = call.shown.filter(|_| call.endpoint.limit != AddressLimit::Exempt) else {
+        return;
+    };
     headers.insert(LIMIT, shown.limit.into());
     headers.insert(REMAINING, shown.remaining.into());
     headers.insert(RESET, shown.reset.min(3_600).into());

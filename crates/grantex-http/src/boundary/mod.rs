@@ -75,13 +75,18 @@ async fn admit<S: Store>(call: &mut Call<S>) -> Result<(), ApiError> {
 
 /// What answers where no route is, and requests that browsers send ahead of others.
 pub(crate) async fn nowhere<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
-    if call.request().method() == Method::OPTIONS && call.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+    if call.request().method() == Method::OPTIONS && call.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    {
         return Ok(HttpResponse::NoContent().finish());
     }
     if call.endpoint.path == UNMATCHED {
         return Err(ApiError::not_found("route"));
     }
-    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this route does not answer this method"))
+    Err(ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "this route does not answer this method",
+    ))
 }
 
 /// The label of all paths that are no route.
@@ -131,7 +136,10 @@ fn render<S: Store>(call: &Call<S>, error: &ApiError) -> HttpResponse {
     }
     // RFC 6749 §5.2: a client that tried the Authorization header is told the scheme.
     if error.status == StatusCode::UNAUTHORIZED && call.is_oauth {
-        response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"grantex\"")));
+        response.insert_header((
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"grantex\""),
+        ));
     }
     answer::body(&mut response, &problem)
 }

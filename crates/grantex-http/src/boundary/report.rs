@@ -17,15 +17,33 @@ pub(super) fn refusal<S: Store>(call: &Call<S>, status: StatusCode) {
         return;
     }
     let event = match (counted, Refused::of(status)) {
-        (Counted::Exchange, Refused::Limited) => Event::TokenExchangeRejected { status: ExchangeStatus::RateLimited },
-        (Counted::Exchange, Refused::Invalid) => Event::TokenExchangeRejected { status: ExchangeStatus::InvalidRequest },
-        (Counted::Exchange, Refused::Failed) => Event::TokenExchangeRejected { status: ExchangeStatus::Error },
-        (Counted::Refresh, Refused::Limited) => Event::TokenRefreshRejected { status: RefreshStatus::RateLimited },
-        (Counted::Refresh, Refused::Invalid) => Event::TokenRefreshRejected { status: RefreshStatus::InvalidRequest },
-        (Counted::Refresh, Refused::Failed) => Event::TokenRefreshRejected { status: RefreshStatus::Error },
-        (Counted::Authorize, Refused::Limited) => Event::AuthorizeRejected { status: AuthorizeStatus::RateLimited },
-        (Counted::Authorize, Refused::Invalid) => Event::AuthorizeRejected { status: AuthorizeStatus::InvalidRequest },
-        (Counted::Authorize, Refused::Failed) => Event::AuthorizeRejected { status: AuthorizeStatus::Error },
+        (Counted::Exchange, Refused::Limited) => Event::TokenExchangeRejected {
+            status: ExchangeStatus::RateLimited,
+        },
+        (Counted::Exchange, Refused::Invalid) => Event::TokenExchangeRejected {
+            status: ExchangeStatus::InvalidRequest,
+        },
+        (Counted::Exchange, Refused::Failed) => Event::TokenExchangeRejected {
+            status: ExchangeStatus::Error,
+        },
+        (Counted::Refresh, Refused::Limited) => Event::TokenRefreshRejected {
+            status: RefreshStatus::RateLimited,
+        },
+        (Counted::Refresh, Refused::Invalid) => Event::TokenRefreshRejected {
+            status: RefreshStatus::InvalidRequest,
+        },
+        (Counted::Refresh, Refused::Failed) => Event::TokenRefreshRejected {
+            status: RefreshStatus::Error,
+        },
+        (Counted::Authorize, Refused::Limited) => Event::AuthorizeRejected {
+            status: AuthorizeStatus::RateLimited,
+        },
+        (Counted::Authorize, Refused::Invalid) => Event::AuthorizeRejected {
+            status: AuthorizeStatus::InvalidRequest,
+        },
+        (Counted::Authorize, Refused::Failed) => Event::AuthorizeRejected {
+            status: AuthorizeStatus::Error,
+        },
     };
     call.app.grantex.emit(call.context(), &event);
 }
@@ -50,7 +68,9 @@ impl Refused {
 pub(super) fn finished<S: Store>(call: &Call<S>, status: StatusCode, error: Option<&ApiError>) {
     let took = call.app.grantex.clock().monotonic().saturating_sub(call.started);
     let method = method_name(call.request().method());
-    call.app.observer.request_finished(method, call.endpoint.path, status.as_u16(), took.as_secs_f64());
+    call.app
+        .observer
+        .request_finished(method, call.endpoint.path, status.as_u16(), took.as_secs_f64());
     let line = Line {
         method,
         route: call.endpoint.path,
@@ -85,7 +105,7 @@ impl KV for Line<'_> {
     fn serialize(&self, _record: &Record<'_>, out: &mut dyn Serializer) -> slog::Result {
         out.emit_str("method", self.method)?;
         out.emit_str("route", self.route)?;
-        out.emit_u16("status", self.status)?;
+        out.emit_u32("status", self.status.into())?;
         // Microseconds are as exact as anybody needs it.
         out.emit_f64("durationMs", (self.duration_ms * 1_000.0).round() / 1_000.0)?;
         if let Some(id) = self.developer_id {

@@ -60,7 +60,9 @@ impl From<AuthorizeError> for ApiError {
         match error {
             AuthorizeError::PlanLimit(limit) => limit.into(),
             AuthorizeError::AgentNotFound => Self::not_found("active agent"),
-            AuthorizeError::ScopeNotRegistered { .. } => Self::field("scopes", &format!("cannot be asked for: {error}")),
+            AuthorizeError::ScopeNotRegistered { .. } => {
+                Self::field("scopes", &format!("cannot be asked for: {error}"))
+            }
             AuthorizeError::TooLong { limit } => Self::field("expiresIn", &format!("must be at most {limit}")),
             AuthorizeError::PolicyDenied { .. } => Self::new(StatusCode::FORBIDDEN, "POLICY_DENIED", error.to_string()),
             AuthorizeError::Store(error) => error.into(),
@@ -71,7 +73,9 @@ impl From<AuthorizeError> for ApiError {
 impl From<SandboxDecisionError> for ApiError {
     fn from(error: SandboxDecisionError) -> Self {
         match error {
-            SandboxDecisionError::ConsentRequired => Self::new(StatusCode::FORBIDDEN, "CONSENT_REQUIRED", error.to_string()),
+            SandboxDecisionError::ConsentRequired => {
+                Self::new(StatusCode::FORBIDDEN, "CONSENT_REQUIRED", error.to_string())
+            }
             SandboxDecisionError::NotFound => Self::not_found("pending authorization request"),
             SandboxDecisionError::Store(error) => error.into(),
         }
@@ -140,7 +144,9 @@ impl From<RevokeGrantError> for ApiError {
 impl From<DelegateError> for ApiError {
     fn from(error: DelegateError) -> Self {
         match error {
-            DelegateError::ParentInvalid(_) => Self::field("parentGrantToken", "must be a valid token of an active grant"),
+            DelegateError::ParentInvalid(_) => {
+                Self::field("parentGrantToken", "must be a valid token of an active grant")
+            }
             DelegateError::ForeignParent => Self::forbidden("parentGrantToken belongs to another developer"),
             // Published clients know this refusal as 400 and as nothing else.
             DelegateError::DepthExceeded { .. } => {
@@ -162,7 +168,9 @@ impl From<DelegateError> for ApiError {
 impl From<AuditError> for ApiError {
     fn from(error: AuditError) -> Self {
         match error {
-            AuditError::ActionReserved => Self::new(StatusCode::BAD_REQUEST, "AUDIT_ACTION_RESERVED", error.to_string()),
+            AuditError::ActionReserved => {
+                Self::new(StatusCode::BAD_REQUEST, "AUDIT_ACTION_RESERVED", error.to_string())
+            }
             AuditError::MetadataReserved { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "AUDIT_METADATA_RESERVED", error.to_string())
             }

@@ -34,7 +34,14 @@ pub struct ApiError {
 impl ApiError {
     /// A refusal without a cause.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None, oauth: None, cause: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retry_after: None,
+            oauth: None,
+            cause: None,
+        }
     }
 
     /// 400 `BAD_REQUEST`.
@@ -50,7 +57,10 @@ impl ApiError {
     /// The same refusal, with its name in OAuth.
     #[must_use]
     pub fn oauth(self, code: &'static str) -> Self {
-        Self { oauth: Some(code), ..self }
+        Self {
+            oauth: Some(code),
+            ..self
+        }
     }
 
     /// 401 `UNAUTHORIZED`.
@@ -71,7 +81,10 @@ impl ApiError {
     /// 429 `RATE_LIMIT_EXCEEDED`. Clients wait for the seconds in the text.
     pub fn rate_limited(decision: &Decision) -> Self {
         let seconds = decision.retry_after.unwrap_or(1).max(1);
-        let message = format!("the limit of {} requests a minute is reached, retry in {seconds} seconds", decision.limit);
+        let message = format!(
+            "the limit of {} requests a minute is reached, retry in {seconds} seconds",
+            decision.limit
+        );
         Self {
             retry_after: Some(seconds),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMIT_EXCEEDED", message)
@@ -81,7 +94,10 @@ impl ApiError {
     /// 503 `SERVICE_UNAVAILABLE`: nothing was done, and the same request may work later.
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
         let message = "the service cannot do this at the moment, and nothing was done";
-        Self { cause: Some(cause.into()), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message) }
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message)
+        }
     }
 
     /// 503 `SERVICE_UNAVAILABLE`: the operator did not configure it.
@@ -92,7 +108,10 @@ impl ApiError {
     /// 500 `INTERNAL_ERROR`.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         let message = "an unexpected error occurred";
-        Self { cause: Some(cause.into()), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message) }
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
+        }
     }
 }
 

@@ -14,8 +14,14 @@ impl<'de, const MIN: usize, const MAX: usize> Deserialize<'de> for Text<MIN, MAX
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         // Counting is needed only where bytes and characters may differ.
-        let is_fitting = text.len() >= MIN && (text.len() <= MAX || text.chars().count() <= MAX) && (MIN <= 1 || text.chars().count() >= MIN);
-        if is_fitting { Ok(Self(text)) } else { Err(D::Error::custom(Length::<MIN, MAX>)) }
+        let is_fitting = text.len() >= MIN
+            && (text.len() <= MAX || text.chars().count() <= MAX)
+            && (MIN <= 1 || text.chars().count() >= MIN);
+        if is_fitting {
+            Ok(Self(text))
+        } else {
+            Err(D::Error::custom(Length::<MIN, MAX>))
+        }
     }
 }
 
@@ -27,7 +33,11 @@ impl<'de, const MAX: usize> Deserialize<'de> for NonBlank<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::<1, MAX>::deserialize(deserializer)?.0;
         let trimmed = text.trim();
-        if trimmed.is_empty() { Err(D::Error::custom("must not be blank")) } else { Ok(Self(trimmed.to_owned())) }
+        if trimmed.is_empty() {
+            Err(D::Error::custom("must not be blank"))
+        } else {
+            Ok(Self(trimmed.to_owned()))
+        }
     }
 }
 
@@ -35,7 +45,11 @@ struct Length<const MIN: usize, const MAX: usize>;
 
 impl<const MIN: usize, const MAX: usize> fmt::Display for Length<MIN, MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if MIN == 0 { write!(f, "must be at most {MAX} characters") } else { write!(f, "must be {MIN} to {MAX} characters") }
+        if MIN == 0 {
+            write!(f, "must be at most {MAX} characters")
+        } else {
+            write!(f, "must be {MIN} to {MAX} characters")
+        }
     }
 }
 
@@ -59,9 +73,16 @@ impl<'de> Deserialize<'de> for EmailAddress {
             && !email.chars().any(|c| c.is_whitespace() || c.is_control())
             && email.split_once('@').is_some_and(|(local, domain)| {
                 let labels = domain.split('.').count();
-                !local.is_empty() && labels >= 2 && domain.split('.').all(|label| !label.is_empty()) && !domain.contains('@')
+                !local.is_empty()
+                    && labels >= 2
+                    && domain.split('.').all(|label| !label.is_empty())
+                    && !domain.contains('@')
             });
-        if is_plausible { Ok(Self(email)) } else { Err(D::Error::custom("must be an e-mail address of at most 254 characters")) }
+        if is_plausible {
+            Ok(Self(email))
+        } else {
+            Err(D::Error::custom("must be an e-mail address of at most 254 characters"))
+        }
     }
 }
 
@@ -73,7 +94,11 @@ pub(crate) struct NotServed;
 impl<'de> Deserialize<'de> for NotServed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        if says_nothing(&value) { Ok(Self) } else { Err(D::Error::custom("is not served by this server")) }
+        if says_nothing(&value) {
+            Ok(Self)
+        } else {
+            Err(D::Error::custom("is not served by this server"))
+        }
     }
 }
 
@@ -93,7 +118,10 @@ impl<'de, V: OnlyValue> Deserialize<'de> for Only<V> {
         if says_nothing(&value) || value == V::VALUE {
             Ok(Self(std::marker::PhantomData))
         } else {
-            Err(D::Error::custom(format_args!("must be {}: no other value is served by this server", V::VALUE)))
+            Err(D::Error::custom(format_args!(
+                "must be {}: no other value is served by this server",
+                V::VALUE
+            )))
         }
     }
 }

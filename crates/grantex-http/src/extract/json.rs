@@ -12,7 +12,9 @@ use crate::error::ApiError;
 /// Reads a JSON object.
 pub(crate) fn parse_object(bytes: &Bytes) -> Result<Map<String, Value>, ApiError> {
     let mut parser = serde_json::Deserializer::from_slice(bytes);
-    let parsed = Strict.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
+    let parsed = Strict
+        .deserialize(&mut parser)
+        .and_then(|value| parser.end().map(|()| value));
     match parsed {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(ApiError::bad_request("the body must be a JSON object")),
@@ -28,7 +30,11 @@ fn explain(bytes: &Bytes) -> ApiError {
     match Strict.deserialize(tracked) {
         Ok(_) => ApiError::bad_request("the body must be one JSON object and nothing after it"),
         Err(error) => {
-            let problem = if error.is_data() { expectation(&error) } else { "is not valid JSON".to_owned() };
+            let problem = if error.is_data() {
+                expectation(&error)
+            } else {
+                "is not valid JSON".to_owned()
+            };
             name_path(&track.path().to_string(), &problem)
         }
     }
@@ -54,7 +60,11 @@ fn name_path(path: &str, problem: &str) -> ApiError {
     }
     // A client may choose any member name; the answer repeats only what looks like one.
     let is_plain = path.len() <= 200 && path.chars().all(|c| c.is_ascii_alphanumeric() || "._-[]".contains(c));
-    if is_plain { ApiError::field(path, problem) } else { ApiError::bad_request(format!("a member of the body {problem}")) }
+    if is_plain {
+        ApiError::field(path, problem)
+    } else {
+        ApiError::bad_request(format!("a member of the body {problem}"))
+    }
 }
 
 /// What serde expected, without what it got: that may be a secret in the wrong place.
@@ -113,7 +123,9 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("is a number out of range"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("is a number out of range"))
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -161,7 +173,11 @@ impl<'de> Deserialize<'de> for Name {
 }
 
 fn without_nul<E: serde::de::Error>(text: &str) -> Result<(), E> {
-    if text.contains('\0') { Err(E::custom("must not hold NUL")) } else { Ok(()) }
+    if text.contains('\0') {
+        Err(E::custom("must not hold NUL"))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +187,10 @@ mod tests {
     use super::*;
 
     fn message(text: &'static str) -> String {
-        parse_object(&Bytes::from_static(text.as_bytes())).unwrap_err().message.into_owned()
+        parse_object(&Bytes::from_static(text.as_bytes()))
+            .unwrap_err()
+            .message
+            .into_owned()
     }
 
     #[derive(Debug, serde::Deserialize)]
@@ -183,7 +202,10 @@ mod tests {
     }
 
     fn shape(value: Value) -> String {
-        typed::<Shape>(value.as_object().unwrap().clone()).unwrap_err().message.into_owned()
+        typed::<Shape>(value.as_object().unwrap().clone())
+            .unwrap_err()
+            .message
+            .into_owned()
     }
 
     #[test]
@@ -191,7 +213,10 @@ mod tests {
         for text in ["[]", "1", "\"x\"", "null"] {
             assert_eq!(message(text), "the body must be a JSON object", "{text}");
         }
-        assert_eq!(message("{} {}"), "the body must be one JSON object and nothing after it");
+        assert_eq!(
+            message("{} {}"),
+            "the body must be one JSON object and nothing after it"
+        );
         assert_eq!(message("{"), "the body is not valid JSON");
         assert_eq!(message(r#"{"a":1,}"#), "the body is not valid JSON");
     }
@@ -199,12 +224,18 @@ mod tests {
     #[test]
     fn members_that_come_twice_are_refused_at_any_depth() {
         assert_eq!(message(r#"{"a":1,"a":1}"#), "the body holds a member twice");
-        assert_eq!(message(r#"{"metadata":[{"x":{"a":1,"\u0061":2}}]}"#), "`metadata[0].x` holds a member twice");
+        assert_eq!(
+            message(r#"{"metadata":[{"x":{"a":1,"\u0061":2}}]}"#),
+            "`metadata[0].x` holds a member twice"
+        );
     }
 
     #[test]
     fn what_no_database_can_keep_is_refused() {
-        assert_eq!(message(r#"{"metadata":{"a":"x\u0000"}}"#), "`metadata.a` must not hold NUL");
+        assert_eq!(
+            message(r#"{"metadata":{"a":"x\u0000"}}"#),
+            "`metadata.a` must not hold NUL"
+        );
         assert_eq!(message(r#"{"\u0000":1}"#), "a member of the body must not hold NUL");
         for text in [r#"{"a":"\ud800"}"#, r#"{"a":"\udc00x"}"#, r#"{"a":1e400}"#] {
             assert_eq!(message(text), "`a` is not valid JSON", "{text}");
@@ -213,10 +244,22 @@ mod tests {
 
     #[test]
     fn a_wrong_type_names_its_member_and_not_its_value() {
-        assert_eq!(shape(serde_json::json!({"agentId": 1, "scopes": []})), "`agentId` must be a string");
-        assert_eq!(shape(serde_json::json!({"agentId": "a", "scopes": "secret, expected x"})), "`scopes` must be an array");
-        assert_eq!(shape(serde_json::json!({"agentId": "a", "scopes": ["x", {}]})), "`scopes[1]` must be a string");
+        assert_eq!(
+            shape(serde_json::json!({"agentId": 1, "scopes": []})),
+            "`agentId` must be a string"
+        );
+        assert_eq!(
+            shape(serde_json::json!({"agentId": "a", "scopes": "secret, expected x"})),
+            "`scopes` must be an array"
+        );
+        assert_eq!(
+            shape(serde_json::json!({"agentId": "a", "scopes": ["x", {}]})),
+            "`scopes[1]` must be a string"
+        );
         assert_eq!(shape(serde_json::json!({"scopes": []})), "`agentId` is required");
-        assert_eq!(shape(serde_json::json!({"agentId": null, "scopes": []})), "`agentId` must be a string");
+        assert_eq!(
+            shape(serde_json::json!({"agentId": null, "scopes": []})),
+            "`agentId` must be a string"
+        );
     }
 }

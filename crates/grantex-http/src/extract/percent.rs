@@ -15,7 +15,9 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
         let escaped = match (first, after) {
-            (b'%', [high, low, tail @ ..]) => nibble(*high).zip(nibble(*low)).map(|(high, low)| (high << 4 | low, tail)),
+            (b'%', [high, low, tail @ ..]) => nibble(*high)
+                .zip(nibble(*low))
+                .map(|(high, low)| (high << 4 | low, tail)),
             _ => None,
         };
         let (byte, tail) = escaped.unwrap_or((first, after));
@@ -28,14 +30,19 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
 
 /// Decodes a value of a query string or form, where `+` is a space.
 fn decode_value(text: &str) -> Option<Cow<'_, str>> {
-    if text.contains('+') { decode(&text.replace('+', " ")).map(|text| Cow::Owned(text.into_owned())) } else { decode(text) }
+    if text.contains('+') {
+        decode(&text.replace('+', " ")).map(|text| Cow::Owned(text.into_owned()))
+    } else {
+        decode(text)
+    }
 }
 
 /// The pairs of a query string or form, in order; `Err` names the parameter whose value cannot be read.
 pub(crate) fn pairs(text: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), ApiError>> {
     text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = decode_value(name).ok_or_else(|| ApiError::bad_request("a parameter's name is not valid UTF-8 text"))?;
+        let name =
+            decode_value(name).ok_or_else(|| ApiError::bad_request("a parameter's name is not valid UTF-8 text"))?;
         let value = decode_value(value).ok_or_else(|| ApiError::field(&name, "must be UTF-8 text without NUL"))?;
         Ok((name, value))
     })
@@ -47,7 +54,10 @@ pub(crate) fn decode_form(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> 
     let mut members = Map::new();
     for pair in pairs(text) {
         let (name, value) = pair?;
-        if members.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
+        if members
+            .insert(name.clone().into_owned(), Value::String(value.into_owned()))
+            .is_some()
+        {
             return Err(ApiError::field(&name, "must not be repeated"));
         }
     }
@@ -71,7 +81,14 @@ mod tests {
 
     #[test]
     fn escapes_are_decoded_once() {
-        for (text, decoded) in [("a%2Fb", "a/b"), ("%C3%BC", "ü"), ("100%", "100%"), ("%zz", "%zz"), ("%2541", "%41"), ("a+b", "a+b")] {
+        for (text, decoded) in [
+            ("a%2Fb", "a/b"),
+            ("%C3%BC", "ü"),
+            ("100%", "100%"),
+            ("%zz", "%zz"),
+            ("%2541", "%41"),
+            ("a+b", "a+b"),
+        ] {
             assert_eq!(decode(text).as_deref(), Some(decoded), "{text}");
         }
     }
@@ -86,8 +103,14 @@ mod tests {
     #[test]
     fn forms_are_objects_of_strings() {
         let form = decode_form(b"grant_type=authorization_code&code=a%2Bb+c&empty=").unwrap();
-        assert_eq!(Value::Object(form), serde_json::json!({"grant_type": "authorization_code", "code": "a+b c", "empty": ""}));
+        assert_eq!(
+            Value::Object(form),
+            serde_json::json!({"grant_type": "authorization_code", "code": "a+b c", "empty": ""})
+        );
         assert_eq!(decode_form(b"a=1&a=2").unwrap_err().message, "`a` must not be repeated");
-        assert_eq!(decode_form(b"a=%00").unwrap_err().message, "`a` must be UTF-8 text without NUL");
+        assert_eq!(
+            decode_form(b"a=%00").unwrap_err().message,
+            "`a` must be UTF-8 text without NUL"
+        );
     }
 }

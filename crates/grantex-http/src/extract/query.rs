@@ -20,7 +20,11 @@ impl<'a> Query<'a> {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| &**value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| &**value)
     }
 
     /// A filter value: not empty, and short enough to exist.
@@ -34,16 +38,33 @@ impl<'a> Query<'a> {
     }
 
     /// A value that `parse` understands; `expected` says what that is.
-    pub(crate) fn parsed<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>, expected: &str) -> Result<Option<T>, ApiError> {
-        self.get(name).map(|value| parse(value).ok_or_else(|| ApiError::field(name, expected))).transpose()
+    pub(crate) fn parsed<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, ApiError> {
+        self.get(name)
+            .map(|value| parse(value).ok_or_else(|| ApiError::field(name, expected)))
+            .transpose()
     }
 }
 
 /// `page`, `pageSize` and `cursor`; the first part is `None` when neither `page` nor `cursor` is given.
 pub(crate) fn page_request(query: &Query<'_>) -> Result<(Option<PageStart>, u32), ApiError> {
-    let size = query.parsed("pageSize", |text| number(text, u64::from(MAX_PAGE_SIZE)), "must be a number from 1 to 1000")?;
-    let size = size.and_then(|size| u32::try_from(size).ok()).unwrap_or(DEFAULT_PAGE_SIZE);
-    let page = query.parsed("page", |text| number(text, MAX_PAGE), "must be a number from 1 to 1000000")?;
+    let size = query.parsed(
+        "pageSize",
+        |text| number(text, u64::from(MAX_PAGE_SIZE)),
+        "must be a number from 1 to 1000",
+    )?;
+    let size = size
+        .and_then(|size| u32::try_from(size).ok())
+        .unwrap_or(DEFAULT_PAGE_SIZE);
+    let page = query.parsed(
+        "page",
+        |text| number(text, MAX_PAGE),
+        "must be a number from 1 to 1000000",
+    )?;
     let cursor = query.parsed("cursor", Cursor::decode, "must be a nextCursor of this listing")?;
     match (page, cursor) {
         (Some(_), Some(_)) => Err(ApiError::field("cursor", "must not be combined with `page`")),
@@ -57,7 +78,10 @@ impl Query<'_> {
     /// The page that is asked for, the first one by default.
     pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {
         let (from, size) = page_request(self)?;
-        Ok(PageRequest { size, from: from.unwrap_or(PageStart::Number(1)) })
+        Ok(PageRequest {
+            size,
+            from: from.unwrap_or(PageStart::Number(1)),
+        })
     }
 }
 
@@ -80,10 +104,22 @@ mod tests {
     #[test]
     fn the_first_page_holds_a_hundred() {
         assert_eq!(page("").unwrap(), PageRequest::default());
-        assert_eq!(page("page=3&pageSize=20&x=1").unwrap(), PageRequest { size: 20, from: PageStart::Number(3) });
+        assert_eq!(
+            page("page=3&pageSize=20&x=1").unwrap(),
+            PageRequest {
+                size: 20,
+                from: PageStart::Number(3)
+            }
+        );
         assert_eq!(page("page=1&page=2").unwrap().from, PageStart::Number(2));
-        let cursor = Cursor { at: 5, id: "grnt_1".into() };
-        assert_eq!(page(&format!("cursor={}", cursor.encode())).unwrap().from, PageStart::After(cursor));
+        let cursor = Cursor {
+            at: 5,
+            id: "grnt_1".into(),
+        };
+        assert_eq!(
+            page(&format!("cursor={}", cursor.encode())).unwrap().from,
+            PageStart::After(cursor)
+        );
     }
 
     #[test]

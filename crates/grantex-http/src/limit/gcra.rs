@@ -43,7 +43,9 @@ pub struct Gcra {
 impl Gcra {
     /// A limiter with these allowances.
     pub fn new(limits: &RateLimits, clock: Arc<dyn Clock>) -> Self {
-        let memory = Arc::new(Memory::new(usize::try_from(limits.remembered.get()).unwrap_or(usize::MAX)));
+        let memory = Arc::new(Memory::new(
+            usize::try_from(limits.remembered.get()).unwrap_or(usize::MAX),
+        ));
         let clock = Monotonic(clock);
         let rules = Bucket::ALL
             .into_iter()
@@ -51,7 +53,13 @@ impl Gcra {
                 let per_minute = limits.per_minute(bucket);
                 let quota = Quota::per_minute(per_minute);
                 let counter = Counter::new(quota, Shared(Arc::clone(&memory)), clock.clone());
-                Rule { bucket, limit: per_minute.get(), interval: quota.replenish_interval(), started: clock.now(), counter }
+                Rule {
+                    bucket,
+                    limit: per_minute.get(),
+                    interval: quota.replenish_interval(),
+                    started: clock.now(),
+                    counter,
+                }
             })
             .collect();
         Self { rules, memory, clock }
@@ -65,20 +73,35 @@ impl Gcra {
 impl Rule {
     fn refused(&self, wait: Duration) -> Decision {
         let full_again = wait + self.interval * self.limit.saturating_sub(1);
-        Decision { limit: self.limit, remaining: 0, reset: whole_seconds(full_again), retry_after: Some(whole_seconds(wait).max(1)) }
+        Decision {
+            limit: self.limit,
+            remaining: 0,
+            reset: whole_seconds(full_again),
+            retry_after: Some(whole_seconds(wait).max(1)),
+        }
     }
 }
 
 impl Limiter for Gcra {
     fn take(&self, bucket: Bucket, caller: Caller) -> Decision {
         let Some(rule) = self.rule(bucket) else {
-            return Decision { limit: u32::MAX, remaining: u32::MAX, reset: 0, retry_after: None };
+            return Decision {
+                limit: u32::MAX,
+                remaining: u32::MAX,
+                reset: 0,
+                retry_after: None,
+            };
         };
         match rule.counter.check_key(&(bucket, caller)) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
                 let reset = whole_seconds(rule.interval * rule.limit.saturating_sub(remaining));
-                Decision { limit: rule.limit, remaining, reset, retry_after: None }
+                Decision {
+                    limit: rule.limit,
+                    remaining,
+                    reset,
+                    retry_after: None,
+                }
             }
             Err(not_until) => rule.refused(not_until.wait_time_from(self.clock.now())),
         }
@@ -137,17 +160,57 @@ mod tests {
 
     #[test]
     fn a_minutes_allowance_refills_evenly() {
-        let (limiter, clock) = limiter(&RateLimits { signup: NonZeroU32::new(3).unwrap(), ..RateLimits::default() });
+        let (limiter, clock) = limiter(&RateLimits {
+            signup: NonZeroU32::new(3).unwrap(),
+            ..RateLimits::default()
+        });
         let take = || limiter.take(Bucket::Signup, caller(1));
-        assert_eq!(take(), Decision { limit: 3, remaining: 2, reset: 20, retry_after: None });
-        assert_eq!(take(), Decision { limit: 3, remaining: 1, reset: 40, retry_after: None });
+        assert_eq!(
+            take(),
+            Decision {
+                limit: 3,
+                remaining: 2,
+                reset: 20,
+                retry_after: None
+            }
+        );
+        assert_eq!(
+            take(),
+            Decision {
+                limit: 3,
+                remaining: 1,
+                reset: 40,
+                retry_after: None
+            }
+        );
         assert_eq!(limiter.is_exhausted(Bucket::Signup, caller(1)), None);
-        assert_eq!(take(), Decision { limit: 3, remaining: 0, reset: 60, retry_after: None });
-        let refused = Decision { limit: 3, remaining: 0, reset: 60, retry_after: Some(20) };
+        assert_eq!(
+            take(),
+            Decision {
+                limit: 3,
+                remaining: 0,
+                reset: 60,
+                retry_after: None
+            }
+        );
+        let refused = Decision {
+            limit: 3,
+            remaining: 0,
+            reset: 60,
+            retry_after: Some(20),
+        };
         assert_eq!(take(), refused);
         assert_eq!(limiter.is_exhausted(Bucket::Signup, caller(1)), Some(refused));
-        assert_eq!(limiter.take(Bucket::Signup, caller(2)).remaining, 2, "others have their own");
-        assert_eq!(limiter.take(Bucket::Consent, caller(1)).remaining, 59, "and so has every bucket");
+        assert_eq!(
+            limiter.take(Bucket::Signup, caller(2)).remaining,
+            2,
+            "others have their own"
+        );
+        assert_eq!(
+            limiter.take(Bucket::Consent, caller(1)).remaining,
+            59,
+            "and so has every bucket"
+        );
         clock.advance(Duration::from_millis(19_500));
         assert_eq!(take().retry_after, Some(1));
         clock.advance(Duration::from_millis(500));
@@ -157,10 +220,20 @@ mod tests {
 
     #[test]
     fn a_million_addresses_do_not_fill_the_memory() {
-        let (limiter, _) = limiter(&RateLimits { remembered: NonZeroU32::new(1_000).unwrap(), ..RateLimits::default() });
+        let (limiter, _) = limiter(&RateLimits {
+            remembered: NonZeroU32::new(1_000).unwrap(),
+            ..RateLimits::default()
+        });
         for number in 0..1_000_000_u32 {
-            limiter.take(Bucket::Ip, Caller::address(std::net::IpAddr::from(number.to_be_bytes())));
+            limiter.take(
+                Bucket::Ip,
+                Caller::address(std::net::IpAddr::from(number.to_be_bytes())),
+            );
         }
-        assert!(limiter.memory.len() <= 1_008, "{} keys are remembered", limiter.memory.len());
+        assert!(
+            limiter.memory.len() <= 1_008,
+            "{} keys are remembered",
+            limiter.memory.len()
+        );
     }
 }

@@ -201,7 +201,9 @@ mod tests {
         let alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
         let seen: std::collections::HashSet<u8> = alphabet.bytes().map(crockford).collect();
         assert_eq!(seen, (0..32).collect());
-        let developer = |last: char| Caller::developer(&DeveloperId::parse(&format!("dev_01ARZ3NDEKTSV4RRFFQ69G5FA{last}")).unwrap());
+        let developer = |last: char| {
+            Caller::developer(&DeveloperId::parse(&format!("dev_01ARZ3NDEKTSV4RRFFQ69G5FA{last}")).unwrap())
+        };
         assert_ne!(developer('V'), developer('W'));
     }
 }

@@ -14,10 +14,14 @@ use crate::endpoint::{Access, Endpoint};
 use crate::error::ApiError;
 use crate::openapi::schema;
 
-pub(crate) const SET_PLAN: Endpoint = Endpoint::patch("/v1/admin/developers/{id}/plan", Access::Admin, "Sets a developer's plan")
-    .takes(schema::<PlanBody>)
-    .gives(200, schema::<PlanAnswer>)
-    .refuses(&[400, 404, 503]);
+pub(crate) const SET_PLAN: Endpoint = Endpoint::patch(
+    "/v1/admin/developers/{id}/plan",
+    Access::Admin,
+    "Sets a developer's plan",
+)
+.takes(schema::<PlanBody>)
+.gives(200, schema::<PlanAnswer>)
+.refuses(&[400, 404, 503]);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -56,6 +60,7 @@ pub(crate) async fn set_plan<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
     let plan = Plan::from(call.json::<PlanBody>().await?.plan);
     let id = DeveloperId::parse(&call.segment("id")?).ok_or(SetPlanError::UnknownDeveloper)?;
     let developer_id = id.to_string();
-    call.write(|grantex, ctx| async move { grantex.set_plan(&ctx, id, plan).await }).await?;
+    call.write(|grantex, ctx| async move { grantex.set_plan(&ctx, id, plan).await })
+        .await?;
     answer::ok(&PlanAnswer { developer_id, plan })
 }

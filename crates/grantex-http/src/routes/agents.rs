@@ -25,19 +25,27 @@ pub(crate) const LIST: Endpoint = Endpoint::get("/v1/agents", Access::Key, "List
     .query(listing::PAGING)
     .gives(200, schema::<AgentList>)
     .refuses(&[400]);
-pub(crate) const GET: Endpoint =
-    Endpoint::get("/v1/agents/{id}", Access::Key, "Shows an agent").gives(200, schema::<AgentAnswer>).refuses(&[404]);
+pub(crate) const GET: Endpoint = Endpoint::get("/v1/agents/{id}", Access::Key, "Shows an agent")
+    .gives(200, schema::<AgentAnswer>)
+    .refuses(&[404]);
 pub(crate) const UPDATE: Endpoint = Endpoint::patch("/v1/agents/{id}", Access::Key, "Changes an agent")
     .takes(schema::<AgentUpdate>)
     .gives(200, schema::<AgentAnswer>)
     .refuses(&[400, 404]);
-pub(crate) const UPDATE_BY_POST: Endpoint =
-    Endpoint::post("/v1/agents/{id}", Access::Key, "Changes an agent, for clients that cannot send PATCH")
-        .takes(schema::<AgentUpdate>)
-        .gives(200, schema::<AgentAnswer>)
-        .refuses(&[400, 404]);
-pub(crate) const DELETE: Endpoint =
-    Endpoint::delete("/v1/agents/{id}", Access::Key, "Deletes an agent and revokes its grants").refuses(&[404]);
+pub(crate) const UPDATE_BY_POST: Endpoint = Endpoint::post(
+    "/v1/agents/{id}",
+    Access::Key,
+    "Changes an agent, for clients that cannot send PATCH",
+)
+.takes(schema::<AgentUpdate>)
+.gives(200, schema::<AgentAnswer>)
+.refuses(&[400, 404]);
+pub(crate) const DELETE: Endpoint = Endpoint::delete(
+    "/v1/agents/{id}",
+    Access::Key,
+    "Deletes an agent and revokes its grants",
+)
+.refuses(&[404]);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -201,7 +209,9 @@ impl TryFrom<AgentUpdate> for AgentChanges {
             status: body.status.map(Into::into),
         };
         if changes == Self::default() {
-            return Err(ApiError::bad_request("one of `name`, `description`, `scopes` and `status` is required"));
+            return Err(ApiError::bad_request(
+                "one of `name`, `description`, `scopes` and `status` is required",
+            ));
         }
         Ok(changes)
     }
@@ -214,7 +224,9 @@ fn scopes(items: Vec<String>) -> Result<Scopes, ApiError> {
 pub(crate) async fn register<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let command: RegisterAgent = call.json::<AgentRegistration>().await?.try_into()?;
-    let agent = call.write(|grantex, ctx| async move { grantex.register_agent(&ctx, &developer, command).await }).await?;
+    let agent = call
+        .write(|grantex, ctx| async move { grantex.register_agent(&ctx, &developer, command).await })
+        .await?;
     answer::created(&AgentAnswer::from(agent))
 }
 
@@ -223,7 +235,10 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     let request = call.query()?.page()?;
     let page = call.read(call.app.grantex.agents(&developer, request.clone())).await?;
     let paging = Paging::of(&request, &page);
-    answer::ok(&AgentList { agents: page.items.into_iter().map(Into::into).collect(), paging })
+    answer::ok(&AgentList {
+        agents: page.items.into_iter().map(Into::into).collect(),
+        paging,
+    })
 }
 
 pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
@@ -239,7 +254,9 @@ pub(crate) async fn update<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     let developer = call.developer()?;
     let changes: AgentChanges = call.json::<AgentUpdate>().await?.try_into()?;
     let id = id(call)?.ok_or(AgentError::NotFound)?;
-    let agent = call.write(|grantex, ctx| async move { grantex.update_agent(&ctx, &developer, id, changes).await }).await?;
+    let agent = call
+        .write(|grantex, ctx| async move { grantex.update_agent(&ctx, &developer, id, changes).await })
+        .await?;
     answer::ok(&AgentAnswer::from(agent))
 }
 
@@ -247,7 +264,8 @@ pub(crate) async fn delete<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     let developer = call.developer()?;
     call.no_body().await?;
     let id = id(call)?.ok_or(AgentError::NotFound)?;
-    call.write(|grantex, ctx| async move { grantex.delete_agent(&ctx, &developer, id).await }).await?;
+    call.write(|grantex, ctx| async move { grantex.delete_agent(&ctx, &developer, id).await })
+        .await?;
     answer::no_content()
 }
 

@@ -19,28 +19,57 @@ use crate::error::ApiError;
 use crate::extract::{Text, page_request, present};
 use crate::openapi::schema;
 
-pub(crate) const LOG: Endpoint = Endpoint::post("/v1/audit/log", Access::Key, "Appends an entry to the developer's chain")
-    .takes(schema::<LogBody>)
-    .gives(201, schema::<EntryAnswer>)
-    .refuses(&[400, 402]);
-pub(crate) const LIST: Endpoint =
-    Endpoint::get("/v1/audit/entries", Access::Key, "Lists entries, ascending; without a start, the newest ones")
-        .query(&[
-            Parameter { name: "chain", about: "`caller`, the default, or `server`: decisions of the server itself" },
-            Parameter { name: "agentId", about: "Only with this agent id" },
-            Parameter { name: "grantId", about: "Only with this grant id" },
-            Parameter { name: "principalId", about: "Only with this principal" },
-            Parameter { name: "action", about: "Only with this action" },
-            Parameter { name: "since", about: "Not before this time (RFC 3339)" },
-            Parameter { name: "until", about: "Before this time (RFC 3339)" },
-            listing::PAGE,
-            listing::PAGE_SIZE,
-            listing::CURSOR,
-        ])
-        .gives(200, schema::<EntryList>)
-        .refuses(&[400]);
-pub(crate) const GET: Endpoint =
-    Endpoint::get("/v1/audit/{id}", Access::Key, "Shows an entry of either chain").gives(200, schema::<EntryAnswer>).refuses(&[404]);
+pub(crate) const LOG: Endpoint = Endpoint::post(
+    "/v1/audit/log",
+    Access::Key,
+    "Appends an entry to the developer's chain",
+)
+.takes(schema::<LogBody>)
+.gives(201, schema::<EntryAnswer>)
+.refuses(&[400, 402]);
+pub(crate) const LIST: Endpoint = Endpoint::get(
+    "/v1/audit/entries",
+    Access::Key,
+    "Lists entries, ascending; without a start, the newest ones",
+)
+.query(&[
+    Parameter {
+        name: "chain",
+        about: "`caller`, the default, or `server`: decisions of the server itself",
+    },
+    Parameter {
+        name: "agentId",
+        about: "Only with this agent id",
+    },
+    Parameter {
+        name: "grantId",
+        about: "Only with this grant id",
+    },
+    Parameter {
+        name: "principalId",
+        about: "Only with this principal",
+    },
+    Parameter {
+        name: "action",
+        about: "Only with this action",
+    },
+    Parameter {
+        name: "since",
+        about: "Not before this time (RFC 3339)",
+    },
+    Parameter {
+        name: "until",
+        about: "Before this time (RFC 3339)",
+    },
+    listing::PAGE,
+    listing::PAGE_SIZE,
+    listing::CURSOR,
+])
+.gives(200, schema::<EntryList>)
+.refuses(&[400]);
+pub(crate) const GET: Endpoint = Endpoint::get("/v1/audit/{id}", Access::Key, "Shows an entry of either chain")
+    .gives(200, schema::<EntryAnswer>)
+    .refuses(&[404]);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -158,14 +187,18 @@ pub(crate) async fn log<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, Ap
         metadata: body.metadata.unwrap_or_default(),
         status: body.status.map_or(AuditStatus::Success, Into::into),
     };
-    let entry = call.write(|grantex, ctx| async move { grantex.log_audit(&ctx, &developer, entry).await }).await?;
+    let entry = call
+        .write(|grantex, ctx| async move { grantex.log_audit(&ctx, &developer, entry).await })
+        .await?;
     answer::created(&EntryAnswer::try_from(entry)?)
 }
 
 pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let query = call.query()?;
-    let chain = query.parsed("chain", Chain::parse, "must be caller or server")?.unwrap_or(Chain::Caller);
+    let chain = query
+        .parsed("chain", Chain::parse, "must be caller or server")?
+        .unwrap_or(Chain::Caller);
     let filter = AuditFilter {
         agent_id: query.text("agentId", 256)?,
         grant_id: query.text("grantId", 256)?,
@@ -177,7 +210,13 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     let (from, size) = page_request(&query)?;
     let from = from.or_else(|| filter.since.is_some().then_some(PageStart::Number(1)));
     let request = from.map(|from| PageRequest { size, from });
-    let page = call.read(call.app.grantex.audit_entries(&developer, chain, filter, request.clone(), size)).await?;
+    let page = call
+        .read(
+            call.app
+                .grantex
+                .audit_entries(&developer, chain, filter, request.clone(), size),
+        )
+        .await?;
     let paging = request.map_or_else(|| Paging::newest(size), |request| Paging::of(&request, &page));
     let Page { items, .. } = page;
     let entries = items.into_iter().map(EntryAnswer::try_from).collect::<Result<_, _>>()?;
@@ -190,5 +229,7 @@ pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, Ap
         Some(id) => call.read(call.app.grantex.audit_entry(&developer, id)).await?,
         None => None,
     };
-    answer::ok(&EntryAnswer::try_from(entry.ok_or_else(|| ApiError::not_found("audit entry"))?)?)
+    answer::ok(&EntryAnswer::try_from(
+        entry.ok_or_else(|| ApiError::not_found("audit entry"))?,
+    )?)
 }

@@ -25,14 +25,20 @@ pub(crate) const AUTHORIZE: Endpoint = Endpoint::post("/v1/authorize", Access::K
     .takes(schema::<AuthorizeBody>)
     .gives(201, schema::<AuthorizeAnswer>)
     .refuses(&[400, 402, 403, 404]);
-pub(crate) const APPROVE: Endpoint =
-    Endpoint::post("/v1/authorize/{id}/approve", Access::Key, "Approves a request in the principal's place; sandbox only")
-        .gives(200, schema::<SandboxDecision>)
-        .refuses(&[403, 404]);
-pub(crate) const DENY: Endpoint =
-    Endpoint::post("/v1/authorize/{id}/deny", Access::Key, "Refuses a request in the principal's place; sandbox only")
-        .gives(200, schema::<SandboxDecision>)
-        .refuses(&[403, 404]);
+pub(crate) const APPROVE: Endpoint = Endpoint::post(
+    "/v1/authorize/{id}/approve",
+    Access::Key,
+    "Approves a request in the principal's place; sandbox only",
+)
+.gives(200, schema::<SandboxDecision>)
+.refuses(&[403, 404]);
+pub(crate) const DENY: Endpoint = Endpoint::post(
+    "/v1/authorize/{id}/deny",
+    Access::Key,
+    "Refuses a request in the principal's place; sandbox only",
+)
+.gives(200, schema::<SandboxDecision>)
+.refuses(&[403, 404]);
 
 const DEFAULT_LIFETIME: &str = "24h";
 
@@ -127,8 +133,8 @@ pub(crate) struct SandboxDecision<'a> {
 
 impl AuthorizeBody {
     fn command(self, is_production: bool) -> Result<Authorize, ApiError> {
-        let scopes =
-            Scopes::parse_some(self.scopes).map_err(|error| ApiError::field("scopes", &format!("cannot be accepted: {error}")))?;
+        let scopes = Scopes::parse_some(self.scopes)
+            .map_err(|error| ApiError::field("scopes", &format!("cannot be accepted: {error}")))?;
         if let Some(uri) = &self.redirect_uri {
             redirect::check(uri, is_production)?;
         }
@@ -152,14 +158,21 @@ fn challenge(challenge: Option<&str>, method: Option<&str>) -> Result<Option<Cod
             .map(Some)
             .ok_or_else(|| ApiError::field("codeChallenge", "must be 43 base64url characters")),
         (Some(_), Some(_)) => Err(ApiError::field("codeChallengeMethod", "must be S256")),
-        (Some(_), None) => Err(ApiError::field("codeChallengeMethod", "is required with `codeChallenge`")),
-        (None, Some(_)) => Err(ApiError::field("codeChallenge", "is required with `codeChallengeMethod`")),
+        (Some(_), None) => Err(ApiError::field(
+            "codeChallengeMethod",
+            "is required with `codeChallenge`",
+        )),
+        (None, Some(_)) => Err(ApiError::field(
+            "codeChallenge",
+            "is required with `codeChallengeMethod`",
+        )),
     }
 }
 
 /// A lifetime in its wire form.
 pub(super) fn lifetime(text: &str) -> Result<Lifetime, ApiError> {
-    Lifetime::parse(text).ok_or_else(|| ApiError::field("expiresIn", "must be a positive number and one of s, m, h and d"))
+    Lifetime::parse(text)
+        .ok_or_else(|| ApiError::field("expiresIn", "must be a positive number and one of s, m, h and d"))
 }
 
 pub(crate) async fn authorize<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
@@ -169,9 +182,16 @@ pub(crate) async fn authorize<S: Store>(call: &mut Call<S>) -> Result<HttpRespon
     let expires_in = body.expires_in.clone();
     let command = body.command(call.app.settings.is_production)?;
     let mode = developer.mode;
-    let opened = call.write(|grantex, ctx| async move { grantex.authorize(&ctx, &developer, command).await }).await?;
+    let opened = call
+        .write(|grantex, ctx| async move { grantex.authorize(&ctx, &developer, command).await })
+        .await?;
     let consent_url = call.app.link(&format!("/consent?req={}", opened.request.id));
-    answer::created(&describe(&opened, mode, consent_url, expires_in.as_deref().unwrap_or(DEFAULT_LIFETIME)))
+    answer::created(&describe(
+        &opened,
+        mode,
+        consent_url,
+        expires_in.as_deref().unwrap_or(DEFAULT_LIFETIME),
+    ))
 }
 
 fn describe<'a>(opened: &'a Authorized, mode: Mode, consent_url: String, expires_in: &'a str) -> AuthorizeAnswer<'a> {
@@ -210,8 +230,14 @@ pub(crate) async fn approve<S: Store>(call: &mut Call<S>) -> Result<HttpResponse
     call.no_body().await?;
     let id = pending(call, &developer)?;
     let request = id.clone();
-    let code = call.write(|grantex, ctx| async move { grantex.approve_in_sandbox(&ctx, &developer, request).await }).await?;
-    answer::ok(&SandboxDecision { request_id: id.as_str(), status: "approved", code: Some(code.expose()) })
+    let code = call
+        .write(|grantex, ctx| async move { grantex.approve_in_sandbox(&ctx, &developer, request).await })
+        .await?;
+    answer::ok(&SandboxDecision {
+        request_id: id.as_str(),
+        status: "approved",
+        code: Some(code.expose()),
+    })
 }
 
 pub(crate) async fn deny<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
@@ -219,8 +245,13 @@ pub(crate) async fn deny<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     call.no_body().await?;
     let id = pending(call, &developer)?;
     let request = id.clone();
-    call.write(|grantex, ctx| async move { grantex.deny_in_sandbox(&ctx, &developer, request).await }).await?;
-    answer::ok(&SandboxDecision { request_id: id.as_str(), status: "denied", code: None })
+    call.write(|grantex, ctx| async move { grantex.deny_in_sandbox(&ctx, &developer, request).await })
+        .await?;
+    answer::ok(&SandboxDecision {
+        request_id: id.as_str(),
+        status: "denied",
+        code: None,
+    })
 }
 
 /// A live developer learns nothing about ids, not even about malformed ones.

@@ -20,14 +20,22 @@ pub(crate) const SHOW: Endpoint = Endpoint::get("/v1/consent/{id}", Access::Publ
     .limited_by(AddressLimit::Own(Bucket::Consent))
     .gives(200, schema::<ConsentAnswer>)
     .refuses(&[404, 410]);
-pub(crate) const APPROVE: Endpoint = Endpoint::post("/v1/consent/{id}/approve", Access::Public, "Approves in the principal's name")
-    .limited_by(AddressLimit::Own(Bucket::Consent))
-    .gives(200, schema::<Decision>)
-    .refuses(&[403, 404, 410]);
-pub(crate) const DENY: Endpoint = Endpoint::post("/v1/consent/{id}/deny", Access::Public, "Refuses in the principal's name")
-    .limited_by(AddressLimit::Own(Bucket::Consent))
-    .gives(200, schema::<Decision>)
-    .refuses(&[403, 404, 410]);
+pub(crate) const APPROVE: Endpoint = Endpoint::post(
+    "/v1/consent/{id}/approve",
+    Access::Public,
+    "Approves in the principal's name",
+)
+.limited_by(AddressLimit::Own(Bucket::Consent))
+.gives(200, schema::<Decision>)
+.refuses(&[403, 404, 410]);
+pub(crate) const DENY: Endpoint = Endpoint::post(
+    "/v1/consent/{id}/deny",
+    Access::Public,
+    "Refuses in the principal's name",
+)
+.limited_by(AddressLimit::Own(Bucket::Consent))
+.gives(200, schema::<Decision>)
+.refuses(&[403, 404, 410]);
 
 /// What a principal is asked.
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,14 +76,23 @@ pub(crate) struct Decision<'a> {
 
 impl From<ConsentRequest> for ConsentAnswer {
     fn from(asked: ConsentRequest) -> Self {
-        let ConsentRequest { request, developer, agent } = asked;
+        let ConsentRequest {
+            request,
+            developer,
+            agent,
+        } = asked;
         Self {
             id: request.id.to_string(),
             developer_name: developer.name,
             agent_name: agent.name,
             agent_did: agent.id.did(),
             agent_description: (!agent.description.is_empty()).then_some(agent.description),
-            scope_descriptions: request.scopes.as_slice().iter().map(|item| scope::describe(item)).collect(),
+            scope_descriptions: request
+                .scopes
+                .as_slice()
+                .iter()
+                .map(|item| scope::describe(item))
+                .collect(),
             scopes: request.scopes.as_slice().to_vec(),
             expires_in: request.expires_in.to_string(),
             expires_at: request.expires_at,
@@ -95,7 +112,9 @@ pub(crate) async fn approve<S: Store>(call: &mut Call<S>) -> Result<HttpResponse
     refuse_other_sites(call)?;
     call.no_body().await?;
     let id = id(call)?;
-    let approved = call.write(|grantex, ctx| async move { grantex.approve_consent(&ctx, id).await }).await?;
+    let approved = call
+        .write(|grantex, ctx| async move { grantex.approve_consent(&ctx, id).await })
+        .await?;
     answer::ok(&Decision {
         code: Some(approved.code.expose()),
         redirect_uri: approved.redirect_uri.as_deref(),
@@ -107,7 +126,9 @@ pub(crate) async fn deny<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     refuse_other_sites(call)?;
     call.no_body().await?;
     let id = id(call)?;
-    let denied = call.write(|grantex, ctx| async move { grantex.deny_consent(&ctx, id).await }).await?;
+    let denied = call
+        .write(|grantex, ctx| async move { grantex.deny_consent(&ctx, id).await })
+        .await?;
     answer::ok(&Decision {
         code: None,
         redirect_uri: denied.redirect_uri.as_deref(),

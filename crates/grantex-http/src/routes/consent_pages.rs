@@ -1,8 +1,8 @@
 //! Consent in a browser: a page with two forms, which works without script.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::HttpResponse;
 use grantex_core::authorize::{AuthRequestState, ConsentError, ConsentRequest};
 use grantex_core::clock::Lifetime;
 use grantex_core::developer::Mode;
@@ -23,29 +23,58 @@ use crate::pages::{ConsentView, Message, MessageView, ScopeLine};
 
 const HTML: &str = "text/html; charset=utf-8";
 
-pub(crate) const SHOW: Endpoint = page(Endpoint::get("/consent", Access::Public, "The page on which a principal decides"))
-    .query(&[crate::endpoint::Parameter { name: "req", about: "Id of the authorization request" }])
+pub(crate) const SHOW: Endpoint = page(Endpoint::get(
+    "/consent",
+    Access::Public,
+    "The page on which a principal decides",
+))
+.query(&[crate::endpoint::Parameter {
+    name: "req",
+    about: "Id of the authorization request",
+}])
+.gives_other(200, "text/html");
+pub(crate) const APPROVE: Endpoint = page(Endpoint::post(
+    "/consent/{id}/approve",
+    Access::Public,
+    "The page's form for approval",
+))
+.gives_nothing(303);
+pub(crate) const DENY: Endpoint = page(Endpoint::post(
+    "/consent/{id}/deny",
+    Access::Public,
+    "The page's form for refusal",
+))
+.gives_nothing(303);
+pub(crate) const APPROVED: Endpoint = Endpoint::get("/consent/approved", Access::Public, "The page after an approval")
+    .shown_to_people()
     .gives_other(200, "text/html");
-pub(crate) const APPROVE: Endpoint =
-    page(Endpoint::post("/consent/{id}/approve", Access::Public, "The page's form for approval")).gives_nothing(303);
-pub(crate) const DENY: Endpoint =
-    page(Endpoint::post("/consent/{id}/deny", Access::Public, "The page's form for refusal")).gives_nothing(303);
-pub(crate) const APPROVED: Endpoint =
-    Endpoint::get("/consent/approved", Access::Public, "The page after an approval").shown_to_people().gives_other(200, "text/html");
-pub(crate) const DENIED: Endpoint =
-    Endpoint::get("/consent/denied", Access::Public, "The page after a refusal").shown_to_people().gives_other(200, "text/html");
+pub(crate) const DENIED: Endpoint = Endpoint::get("/consent/denied", Access::Public, "The page after a refusal")
+    .shown_to_people()
+    .gives_other(200, "text/html");
 
 const fn page(endpoint: Endpoint) -> Endpoint {
-    endpoint.shown_to_people().limited_by(AddressLimit::Own(Bucket::Consent)).refuses(&[403, 404, 410])
+    endpoint
+        .shown_to_people()
+        .limited_by(AddressLimit::Own(Bucket::Consent))
+        .refuses(&[403, 404, 410])
 }
 
 pub(crate) async fn show<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
-    let id = call.query()?.get("req").and_then(AuthRequestId::parse).ok_or(ConsentError::NotFound)?;
-    let asked = call.read(call.app.grantex.consent_request(call.context(), id.clone())).await;
+    let id = call
+        .query()?
+        .get("req")
+        .and_then(AuthRequestId::parse)
+        .ok_or(ConsentError::NotFound)?;
+    let asked = call
+        .read(call.app.grantex.consent_request(call.context(), id.clone()))
+        .await;
     let asked = explained(call, id, asked).await?;
     let html = render(call, &asked)?;
     let mut response = html_page(StatusCode::OK, html);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, form_policy(asked.request.redirect_uri.as_deref())?);
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        form_policy(asked.request.redirect_uri.as_deref())?,
+    );
     Ok(response)
 }
 
@@ -65,11 +94,24 @@ fn form_policy(redirect_uri: Option<&str>) -> Result<HeaderValue, ApiError> {
 
 fn render<S: Store>(call: &Call<S>, asked: &ConsentRequest) -> Result<String, ApiError> {
     let request = &asked.request;
-    let sentences: Vec<String> = request.scopes.as_slice().iter().map(|item| scope::describe(item)).collect();
-    let scopes: Vec<ScopeLine<'_>> = std::iter::zip(request.scopes.as_slice(), &sentences)
-        .map(|(raw, sentence)| ScopeLine { sentence, raw, is_custom: scope::is_custom(raw) })
+    let sentences: Vec<String> = request
+        .scopes
+        .as_slice()
+        .iter()
+        .map(|item| scope::describe(item))
         .collect();
-    let returns_to = request.redirect_uri.as_deref().and_then(|uri| Url::parse(uri).ok()).and_then(|url| url.host_str().map(str::to_owned));
+    let scopes: Vec<ScopeLine<'_>> = std::iter::zip(request.scopes.as_slice(), &sentences)
+        .map(|(raw, sentence)| ScopeLine {
+            sentence,
+            raw,
+            is_custom: scope::is_custom(raw),
+        })
+        .collect();
+    let returns_to = request
+        .redirect_uri
+        .as_deref()
+        .and_then(|uri| Url::parse(uri).ok())
+        .and_then(|url| url.host_str().map(str::to_owned));
     let view = ConsentView {
         base_path: &call.app.base_path,
         request_id: request.id.as_str(),
@@ -99,26 +141,38 @@ fn in_words(span: Lifetime) -> String {
         60 => (1, "minute"),
         _ => (seconds, "second"),
     };
-    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+    if count == 1 {
+        format!("1 {unit}")
+    } else {
+        format!("{count} {unit}s")
+    }
 }
 
 pub(crate) async fn approve<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let id = decidable(call).await?;
     let request = id.clone();
-    let decided = call.write(|grantex, ctx| async move { grantex.approve_consent(&ctx, request).await }).await;
+    let decided = call
+        .write(|grantex, ctx| async move { grantex.approve_consent(&ctx, request).await })
+        .await;
     let approved = explained(call, id, decided).await?;
     let code = ("code", approved.code.expose().as_str());
-    let back = approved.redirect_uri.and_then(|uri| redirect::with_outcome(&uri, code, approved.state.as_deref()));
+    let back = approved
+        .redirect_uri
+        .and_then(|uri| redirect::with_outcome(&uri, code, approved.state.as_deref()));
     see_other(&back.unwrap_or_else(|| format!("{}{}", call.app.base_path, APPROVED.path)))
 }
 
 pub(crate) async fn deny<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let id = decidable(call).await?;
     let request = id.clone();
-    let decided = call.write(|grantex, ctx| async move { grantex.deny_consent(&ctx, request).await }).await;
+    let decided = call
+        .write(|grantex, ctx| async move { grantex.deny_consent(&ctx, request).await })
+        .await;
     let denied = explained(call, id, decided).await?;
     let outcome = ("error", "access_denied");
-    let back = denied.redirect_uri.and_then(|uri| redirect::with_outcome(&uri, outcome, denied.state.as_deref()));
+    let back = denied
+        .redirect_uri
+        .and_then(|uri| redirect::with_outcome(&uri, outcome, denied.state.as_deref()));
     see_other(&back.unwrap_or_else(|| format!("{}{}", call.app.base_path, DENIED.path)))
 }
 
@@ -133,13 +187,23 @@ async fn decidable<S: Store>(call: &mut Call<S>) -> Result<AuthRequestId, ApiErr
 }
 
 /// The flow tells a caller no more than "gone"; the person deserves to know which way.
-async fn explained<S: Store, T>(call: &mut Call<S>, id: AuthRequestId, result: Result<T, ApiError>) -> Result<T, ApiError> {
+async fn explained<S: Store, T>(
+    call: &mut Call<S>,
+    id: AuthRequestId,
+    result: Result<T, ApiError>,
+) -> Result<T, ApiError> {
     if result.as_ref().is_err_and(|error| error.status == StatusCode::GONE) {
         let store = call.app.grantex.store();
-        let found: Result<_, ApiError> =
-            call.read::<_, StoreError>(store.read(move |tx| Box::pin(async move { tx.auth_request(&id).await }))).await;
-        let is_decided = found.is_ok_and(|request| request.is_some_and(|request| request.status != AuthRequestState::Pending));
-        call.told = Some(if is_decided { Message::AlreadyUsed } else { Message::Expired });
+        let found: Result<_, ApiError> = call
+            .read::<_, StoreError>(store.read(move |tx| Box::pin(async move { tx.auth_request(&id).await })))
+            .await;
+        let is_decided =
+            found.is_ok_and(|request| request.is_some_and(|request| request.status != AuthRequestState::Pending));
+        call.told = Some(if is_decided {
+            Message::AlreadyUsed
+        } else {
+            Message::Expired
+        });
     }
     result
 }
@@ -166,21 +230,34 @@ pub(crate) fn problem<S: Store>(call: &Call<S>, error: &ApiError) -> Result<Http
 
 fn message_page<S: Store>(call: &Call<S>, status: StatusCode, message: Message) -> Result<HttpResponse, ApiError> {
     let reference = (!status.is_success()).then_some(call.request_id.as_str());
-    let html = MessageView { base_path: &call.app.base_path, message, reference }.page().map_err(ApiError::internal)?;
+    let html = MessageView {
+        base_path: &call.app.base_path,
+        message,
+        reference,
+    }
+    .page()
+    .map_err(ApiError::internal)?;
     let mut response = html_page(status, html);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy::MESSAGE);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, policy::MESSAGE);
     Ok(response)
 }
 
 fn html_page(status: StatusCode, html: String) -> HttpResponse {
     // The address holds the request's id, so no other site gets it; `no-referrer` would blank the Origin of our own forms.
-    HttpResponse::build(status).content_type(HTML).insert_header((header::REFERRER_POLICY, "same-origin")).body(html)
+    HttpResponse::build(status)
+        .content_type(HTML)
+        .insert_header((header::REFERRER_POLICY, "same-origin"))
+        .body(html)
 }
 
 fn see_other(location: &str) -> Result<HttpResponse, ApiError> {
     let location = HeaderValue::from_str(location).map_err(ApiError::internal)?;
     let mut response = HttpResponse::SeeOther();
-    response.insert_header((header::LOCATION, location)).insert_header((header::REFERRER_POLICY, "no-referrer"));
+    response
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"));
     Ok(response.finish())
 }
 

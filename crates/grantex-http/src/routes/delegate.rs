@@ -18,11 +18,14 @@ use crate::error::ApiError;
 use crate::extract::{Only, Text, present};
 use crate::openapi::schema;
 
-pub(crate) const DELEGATE: Endpoint =
-    Endpoint::post("/v1/grants/delegate", Access::Key, "Makes a child grant with scopes of its parent for another agent")
-        .takes(schema::<DelegateBody>)
-        .gives(201, schema::<TokenAnswer>)
-        .refuses(&[400, 402, 403, 404]);
+pub(crate) const DELEGATE: Endpoint = Endpoint::post(
+    "/v1/grants/delegate",
+    Access::Key,
+    "Makes a child grant with scopes of its parent for another agent",
+)
+.takes(schema::<DelegateBody>)
+.gives(201, schema::<TokenAnswer>)
+.refuses(&[400, 402, 403, 404]);
 
 const DEFAULT_LIFETIME: &str = "1h";
 
@@ -65,6 +68,14 @@ impl TryFrom<DelegateBody> for Delegate {
 pub(crate) async fn delegate<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let command: Delegate = call.json::<DelegateBody>().await?.try_into()?;
-    let child = call.write(|grantex, ctx| async move { grantex.delegate(&ctx, &developer, command).await }).await?;
-    Issued { grant: &child.grant, jwt: &child.jwt, refresh_token: &child.refresh_token, expires_at: child.expires_at }.answer()
+    let child = call
+        .write(|grantex, ctx| async move { grantex.delegate(&ctx, &developer, command).await })
+        .await?;
+    Issued {
+        grant: &child.grant,
+        jwt: &child.jwt,
+        refresh_token: &child.refresh_token,
+        expires_at: child.expires_at,
+    }
+    .answer()
 }

@@ -17,20 +17,27 @@ use crate::extract::{EmailAddress, NonBlank, Nullable, present};
 use crate::limit::Bucket;
 use crate::openapi::schema;
 
-pub(crate) const SIGNUP: Endpoint = Endpoint::post("/v1/signup", Access::Public, "Makes an account; its key is shown only here")
-    .limited_by(AddressLimit::Own(Bucket::Signup))
-    .takes(schema::<SignupBody>)
-    .gives(201, schema::<SignupAnswer>)
-    .refuses(&[400, 409]);
+pub(crate) const SIGNUP: Endpoint = Endpoint::post(
+    "/v1/signup",
+    Access::Public,
+    "Makes an account; its key is shown only here",
+)
+.limited_by(AddressLimit::Own(Bucket::Signup))
+.takes(schema::<SignupBody>)
+.gives(201, schema::<SignupAnswer>)
+.refuses(&[400, 409]);
 pub(crate) const ME: Endpoint = Endpoint::get("/v1/me", Access::Key, "Shows the account").gives(200, schema::<Profile>);
 pub(crate) const UPDATE: Endpoint = Endpoint::patch("/v1/me", Access::Key, "Changes the account's settings")
     .takes(schema::<SettingsBody>)
     .gives(200, schema::<UpdatedProfile>)
     .refuses(&[400]);
-pub(crate) const ROTATE: Endpoint =
-    Endpoint::post("/v1/keys/rotate", Access::Key, "Replaces the API key; the old one stops working at once")
-        .limited_by(AddressLimit::Own(Bucket::KeyRotation))
-        .gives(200, schema::<RotatedAnswer>);
+pub(crate) const ROTATE: Endpoint = Endpoint::post(
+    "/v1/keys/rotate",
+    Access::Key,
+    "Replaces the API key; the old one stops working at once",
+)
+.limited_by(AddressLimit::Own(Bucket::KeyRotation))
+.gives(200, schema::<RotatedAnswer>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -135,8 +142,14 @@ pub(crate) async fn signup<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
         None | Some(AccountMode::Live) => Mode::Live,
         Some(AccountMode::Sandbox) => Mode::Sandbox,
     };
-    let command = Signup { name: body.name.0, email: body.email.map(|email| email.0), mode };
-    let account = call.write(|grantex, ctx| async move { grantex.signup(&ctx, command).await }).await?;
+    let command = Signup {
+        name: body.name.0,
+        email: body.email.map(|email| email.0),
+        mode,
+    };
+    let account = call
+        .write(|grantex, ctx| async move { grantex.signup(&ctx, command).await })
+        .await?;
     answer::created(&SignupAnswer {
         developer_id: account.developer.id.as_str(),
         api_key: account.api_key.expose(),
@@ -158,12 +171,16 @@ pub(crate) async fn update<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
         return Err(ApiError::field("fidoRequired", "is not served by this server"));
     }
     if body.fido_required.is_none() && body.fido_rp_name.is_none() {
-        return Err(ApiError::bad_request("one of `fidoRequired` and `fidoRpName` is required"));
+        return Err(ApiError::bad_request(
+            "one of `fidoRequired` and `fidoRpName` is required",
+        ));
     }
     let mut profile = Profile::from(&*developer);
     if let Some(NonBlank(name)) = body.fido_rp_name {
         profile.fido_rp_name = Some(name.clone());
-        let flow = |grantex: grantex_core::Grantex<S>, ctx| async move { grantex.set_fido_rp_name(&ctx, &developer, name).await };
+        let flow = |grantex: grantex_core::Grantex<S>, ctx| async move {
+            grantex.set_fido_rp_name(&ctx, &developer, name).await
+        };
         call.write::<(), StoreError, _>(flow).await?;
     }
     answer::ok(&UpdatedProfile { updated: true, profile })
@@ -172,8 +189,15 @@ pub(crate) async fn update<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
 pub(crate) async fn rotate<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     call.no_body().await?;
-    let presented = call.key.clone().ok_or_else(|| ApiError::unauthorized("an API key is required"))?;
-    let rotated =
-        call.write(|grantex, ctx| async move { grantex.rotate_api_key(&ctx, &developer, &presented).await }).await?;
-    answer::ok(&RotatedAnswer { api_key: rotated.api_key.expose(), rotated_at: rotated.rotated_at })
+    let presented = call
+        .key
+        .clone()
+        .ok_or_else(|| ApiError::unauthorized("an API key is required"))?;
+    let rotated = call
+        .write(|grantex, ctx| async move { grantex.rotate_api_key(&ctx, &developer, &presented).await })
+        .await?;
+    answer::ok(&RotatedAnswer {
+        api_key: rotated.api_key.expose(),
+        rotated_at: rotated.rotated_at,
+    })
 }

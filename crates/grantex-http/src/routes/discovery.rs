@@ -12,15 +12,21 @@ use crate::error::ApiError;
 use crate::etag;
 use crate::openapi::any_object;
 
-pub(crate) const JWKS: Endpoint =
-    Endpoint::get("/.well-known/jwks.json", Access::Public, "The public keys of tokens (RFC 7517)")
-        .limited_by(AddressLimit::Exempt)
-        .gives(200, any_object);
+pub(crate) const JWKS: Endpoint = Endpoint::get(
+    "/.well-known/jwks.json",
+    Access::Public,
+    "The public keys of tokens (RFC 7517)",
+)
+.limited_by(AddressLimit::Exempt)
+.gives(200, any_object);
 pub(crate) const DID: Endpoint =
     Endpoint::get("/.well-known/did.json", Access::Public, "The server's own DID document").gives(200, any_object);
-pub(crate) const METADATA: Endpoint =
-    Endpoint::get("/.well-known/oauth-authorization-server", Access::Public, "What OAuth clients need to know (RFC 8414)")
-        .gives(200, any_object);
+pub(crate) const METADATA: Endpoint = Endpoint::get(
+    "/.well-known/oauth-authorization-server",
+    Access::Public,
+    "What OAuth clients need to know (RFC 8414)",
+)
+.gives(200, any_object);
 pub(crate) const OPENAPI: Endpoint =
     Endpoint::get("/openapi.json", Access::Public, "This description of the API").gives(200, any_object);
 
@@ -32,11 +38,16 @@ pub(crate) async fn jwks<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     let mut response = if etag::is_known(call.headers(), keys.jwks_etag()) {
         HttpResponse::NotModified().finish()
     } else {
-        HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(keys.jwks().to_owned())
+        HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, answer::JSON))
+            .body(keys.jwks().to_owned())
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, CACHED);
-    headers.insert(header::ETAG, HeaderValue::from_str(keys.jwks_etag()).map_err(ApiError::internal)?);
+    headers.insert(
+        header::ETAG,
+        HeaderValue::from_str(keys.jwks_etag()).map_err(ApiError::internal)?,
+    );
     Ok(response)
 }
 
@@ -85,8 +96,12 @@ pub(crate) async fn metadata<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
 
 pub(crate) async fn openapi<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let app = &call.app;
-    let text = app.openapi.text(super::ENDPOINTS, &app.grantex.settings().public_base_url)?;
-    let body = HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(text);
+    let text = app
+        .openapi
+        .text(super::ENDPOINTS, &app.grantex.settings().public_base_url)?;
+    let body = HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, answer::JSON))
+        .body(text);
     Ok(body)
 }
 

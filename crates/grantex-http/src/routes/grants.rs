@@ -17,19 +17,33 @@ use crate::openapi::schema;
 
 pub(crate) const LIST: Endpoint = Endpoint::get("/v1/grants", Access::Key, "Lists grants, newest first")
     .query(&[
-        Parameter { name: "agentId", about: "Only of this agent" },
-        Parameter { name: "principalId", about: "Only of this principal" },
-        Parameter { name: "status", about: "Only active, expired or revoked ones" },
+        Parameter {
+            name: "agentId",
+            about: "Only of this agent",
+        },
+        Parameter {
+            name: "principalId",
+            about: "Only of this principal",
+        },
+        Parameter {
+            name: "status",
+            about: "Only active, expired or revoked ones",
+        },
         listing::PAGE,
         listing::PAGE_SIZE,
         listing::CURSOR,
     ])
     .gives(200, schema::<GrantList>)
     .refuses(&[400]);
-pub(crate) const GET: Endpoint =
-    Endpoint::get("/v1/grants/{id}", Access::Key, "Shows a grant").gives(200, schema::<GrantAnswer>).refuses(&[404]);
-pub(crate) const REVOKE: Endpoint =
-    Endpoint::delete("/v1/grants/{id}", Access::Key, "Revokes a grant with everything delegated from it").refuses(&[404]);
+pub(crate) const GET: Endpoint = Endpoint::get("/v1/grants/{id}", Access::Key, "Shows a grant")
+    .gives(200, schema::<GrantAnswer>)
+    .refuses(&[404]);
+pub(crate) const REVOKE: Endpoint = Endpoint::delete(
+    "/v1/grants/{id}",
+    Access::Key,
+    "Revokes a grant with everything delegated from it",
+)
+.refuses(&[404]);
 
 /// A grant.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,10 +120,19 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
         status: query.parsed("status", GrantStatus::parse, "must be active, expired or revoked")?,
     };
     let request = query.page()?;
-    let page = call.read(call.app.grantex.grants(&developer, filter, request.clone())).await?;
+    let page = call
+        .read(call.app.grantex.grants(&developer, filter, request.clone()))
+        .await?;
     let paging = Paging::of(&request, &page);
     let now = call.app.grantex.now();
-    answer::ok(&GrantList { grants: page.items.into_iter().map(|grant| GrantAnswer::new(grant, now)).collect(), paging })
+    answer::ok(&GrantList {
+        grants: page
+            .items
+            .into_iter()
+            .map(|grant| GrantAnswer::new(grant, now))
+            .collect(),
+        paging,
+    })
 }
 
 pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
@@ -126,7 +149,8 @@ pub(crate) async fn revoke<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     let developer = call.developer()?;
     call.no_body().await?;
     let id = id(call)?.ok_or(RevokeGrantError::NotFound)?;
-    call.write(|grantex, ctx| async move { grantex.revoke_grant(&ctx, &developer, id).await }).await?;
+    call.write(|grantex, ctx| async move { grantex.revoke_grant(&ctx, &developer, id).await })
+        .await?;
     answer::no_content()
 }
 

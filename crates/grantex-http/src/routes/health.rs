@@ -63,10 +63,20 @@ pub(crate) async fn health<S: Store>(_call: &mut Call<S>) -> Result<HttpResponse
 
 pub(crate) async fn ready<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let look = LOOK.min(call.app.settings.request_deadline);
-    let nothing = ReadinessReport { store: Check::Failed, migrations: Check::Failed, keys: Check::Failed };
-    let report = tokio::time::timeout(look, call.app.readiness.check()).await.unwrap_or(nothing);
-    let failing: Vec<&str> =
-        report.checks().into_iter().filter(|(_, check)| *check == Check::Failed).map(|(name, _)| name).collect();
+    let no_answer = ReadinessReport {
+        store: Check::Failed,
+        migrations: Check::Ok,
+        keys: Check::Ok,
+    };
+    let report = tokio::time::timeout(look, call.app.readiness.check())
+        .await
+        .unwrap_or(no_answer);
+    let failing: Vec<&str> = report
+        .checks()
+        .into_iter()
+        .filter(|(_, check)| *check == Check::Failed)
+        .map(|(name, _)| name)
+        .collect();
     let (status, message) = match (call.app.is_draining(), failing.is_empty()) {
         (true, _) => ("draining", Some("the server is shutting down")),
         (false, true) => ("ready", None),
@@ -82,11 +92,24 @@ pub(crate) async fn ready<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, 
         code: message.map(|_| "SERVICE_UNAVAILABLE"),
         request_id: message.map(|_| call.request_id.as_str()),
     };
-    answer::json(if message.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
+    answer::json(
+        if message.is_none() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        &body,
+    )
 }
 
 pub(crate) async fn metrics<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
-    let rendered = if call.app.settings.metrics_enabled { call.app.observer.render() } else { None };
+    let rendered = if call.app.settings.metrics_enabled {
+        call.app.observer.render()
+    } else {
+        None
+    };
     let text = rendered.ok_or_else(|| ApiError::not_found("route"))?;
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(text))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(text))
 }

@@ -9,9 +9,18 @@ use crate::endpoint::Parameter;
 /// The parameters of every listing.
 pub(crate) const PAGING: &[Parameter] = &[PAGE, PAGE_SIZE, CURSOR];
 
-pub(crate) const PAGE: Parameter = Parameter { name: "page", about: "Number of the page, from 1" };
-pub(crate) const PAGE_SIZE: Parameter = Parameter { name: "pageSize", about: "Entries on a page, 1 to 1000; 100 by default" };
-pub(crate) const CURSOR: Parameter = Parameter { name: "cursor", about: "nextCursor of the page before" };
+pub(crate) const PAGE: Parameter = Parameter {
+    name: "page",
+    about: "Number of the page, from 1",
+};
+pub(crate) const PAGE_SIZE: Parameter = Parameter {
+    name: "pageSize",
+    about: "Entries on a page, 1 to 1000; 100 by default",
+};
+pub(crate) const CURSOR: Parameter = Parameter {
+    name: "cursor",
+    about: "nextCursor of the page before",
+};
 
 /// Where a listing stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,7 +41,11 @@ pub(crate) struct Paging {
 impl Paging {
     /// The newest entries, which are no numbered page.
     pub(crate) const fn newest(size: u32) -> Self {
-        Self { page: None, page_size: size, next_cursor: None }
+        Self {
+            page: None,
+            page_size: size,
+            next_cursor: None,
+        }
     }
 
     pub(crate) fn of<T>(request: &PageRequest, page: &Page<T>) -> Self {
@@ -40,6 +53,10 @@ impl Paging {
             PageStart::Number(number) => Some(number),
             PageStart::After(_) => None,
         };
-        Self { page: number, page_size: request.size, next_cursor: page.next.as_ref().map(|cursor| cursor.encode()) }
+        Self {
+            page: number,
+            page_size: request.size,
+            next_cursor: page.next.as_ref().map(|cursor| cursor.encode()),
+        }
     }
 }

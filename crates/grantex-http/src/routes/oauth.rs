@@ -17,20 +17,26 @@ use crate::error::ApiError;
 use crate::extract::{self, Body, Text, present};
 use crate::openapi::schema;
 
-pub(crate) const INTROSPECT: Endpoint =
-    Endpoint::post("/v1/introspect", Access::Client, "Tells what a presented access or refresh token is worth (RFC 7662)")
-        .speaks_oauth()
-        .takes(schema::<PresentedToken>)
-        .takes_form()
-        .gives(200, schema::<IntrospectionAnswer>)
-        .refuses(&[400]);
-pub(crate) const REVOKE: Endpoint =
-    Endpoint::post("/v1/revoke", Access::Client, "Revokes a presented token; a refresh token takes its grant along (RFC 7009)")
-        .speaks_oauth()
-        .takes(schema::<PresentedToken>)
-        .takes_form()
-        .gives(200, schema::<Revoked>)
-        .refuses(&[400]);
+pub(crate) const INTROSPECT: Endpoint = Endpoint::post(
+    "/v1/introspect",
+    Access::Client,
+    "Tells what a presented access or refresh token is worth (RFC 7662)",
+)
+.speaks_oauth()
+.takes(schema::<PresentedToken>)
+.takes_form()
+.gives(200, schema::<IntrospectionAnswer>)
+.refuses(&[400]);
+pub(crate) const REVOKE: Endpoint = Endpoint::post(
+    "/v1/revoke",
+    Access::Client,
+    "Revokes a presented token; a refresh token takes its grant along (RFC 7009)",
+)
+.speaks_oauth()
+.takes(schema::<PresentedToken>)
+.takes_form()
+.gives(200, schema::<Revoked>)
+.refuses(&[400]);
 
 /// A token as somebody presented it.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -73,17 +79,31 @@ async fn presented<S: Store>(call: &mut Call<S>) -> Result<PresentedToken, ApiEr
 pub(crate) async fn introspect<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let body = presented(call).await?;
-    let found = call.read(call.app.grantex.introspect(call.context(), &developer, &body.token.0)).await?;
+    let found = call
+        .read(call.app.grantex.introspect(call.context(), &developer, &body.token.0))
+        .await?;
     let nothing = Map::new();
     let (active, token_type, claims) = match &found {
         Introspection::Inactive => (false, None, std::borrow::Cow::Borrowed(&nothing)),
-        Introspection::Access(verified) => (true, Some("Bearer"), std::borrow::Cow::Borrowed(verified.claims.members())),
+        Introspection::Access(verified) => (
+            true,
+            Some("Bearer"),
+            std::borrow::Cow::Borrowed(verified.claims.members()),
+        ),
         Introspection::Refresh(record) => {
             let issuer = &call.app.grantex.settings().issuer;
-            (true, Some("refresh_token"), std::borrow::Cow::Owned(claims_of(record, issuer)))
+            (
+                true,
+                Some("refresh_token"),
+                std::borrow::Cow::Owned(claims_of(record, issuer)),
+            )
         }
     };
-    answer::ok(&IntrospectionAnswer { active, token_type, claims })
+    answer::ok(&IntrospectionAnswer {
+        active,
+        token_type,
+        claims,
+    })
 }
 
 fn claims_of(record: &TokenRecord, issuer: &str) -> Map<String, Value> {

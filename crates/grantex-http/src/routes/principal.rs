@@ -21,21 +21,33 @@ use crate::extract::{Text, present};
 use crate::limit::Bucket;
 use crate::openapi::schema;
 
-pub(crate) const OPEN: Endpoint =
-    Endpoint::post("/v1/principal-sessions", Access::Key, "Opens a session in which a principal sees and revokes grants")
-        .limited_by(AddressLimit::Own(Bucket::PrincipalSessions))
-        .takes(schema::<SessionBody>)
-        .gives(201, schema::<SessionAnswer>)
-        .refuses(&[400, 404]);
-pub(crate) const GRANTS: Endpoint =
-    Endpoint::get("/v1/principal/grants", Access::Session, "Lists the principal's grants in force, newest first")
-        .gives(200, schema::<PrincipalGrants>);
-pub(crate) const AUDIT: Endpoint =
-    Endpoint::get("/v1/principal/audit", Access::Session, "Lists what agents did for the principal, newest first")
-        .gives(200, schema::<PrincipalEntries>);
-pub(crate) const REVOKE: Endpoint =
-    Endpoint::delete("/v1/principal/grants/{id}", Access::Session, "Revokes one of the principal's grants with everything below it")
-        .refuses(&[404]);
+pub(crate) const OPEN: Endpoint = Endpoint::post(
+    "/v1/principal-sessions",
+    Access::Key,
+    "Opens a session in which a principal sees and revokes grants",
+)
+.limited_by(AddressLimit::Own(Bucket::PrincipalSessions))
+.takes(schema::<SessionBody>)
+.gives(201, schema::<SessionAnswer>)
+.refuses(&[400, 404]);
+pub(crate) const GRANTS: Endpoint = Endpoint::get(
+    "/v1/principal/grants",
+    Access::Session,
+    "Lists the principal's grants in force, newest first",
+)
+.gives(200, schema::<PrincipalGrants>);
+pub(crate) const AUDIT: Endpoint = Endpoint::get(
+    "/v1/principal/audit",
+    Access::Session,
+    "Lists what agents did for the principal, newest first",
+)
+.gives(200, schema::<PrincipalEntries>);
+pub(crate) const REVOKE: Endpoint = Endpoint::delete(
+    "/v1/principal/grants/{id}",
+    Access::Session,
+    "Revokes one of the principal's grants with everything below it",
+)
+.refuses(&[404]);
 
 const DEFAULT_LIFETIME: &str = "1h";
 
@@ -123,7 +135,12 @@ impl From<PrincipalGrant> for PrincipalGrantAnswer {
             agent_did: Some(grant.agent_id.did()),
             agent_description: agent.as_ref().map(|agent| agent.description.clone()),
             agent_name: agent.map(|agent| agent.name),
-            scope_descriptions: grant.scopes.as_slice().iter().map(|item| scope::describe(item)).collect(),
+            scope_descriptions: grant
+                .scopes
+                .as_slice()
+                .iter()
+                .map(|item| scope::describe(item))
+                .collect(),
             scopes: grant.scopes.as_slice().to_vec(),
             status: "active",
             issued_at: grant.issued_at,
@@ -156,28 +173,49 @@ pub(crate) async fn open<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     let body: SessionBody = call.json().await?;
     let life = lifetime(body.expires_in.as_deref().unwrap_or(DEFAULT_LIFETIME))?;
     let principal = body.principal_id.0;
-    let session = call.read(call.app.grantex.open_session(call.context(), &developer, principal, life)).await?;
+    let session = call
+        .read(
+            call.app
+                .grantex
+                .open_session(call.context(), &developer, principal, life),
+        )
+        .await?;
     // A JWT is made of characters that a fragment may hold as they are.
-    let dashboard_url = call.app.link(&format!("/permissions#session={}", session.token.expose()));
-    answer::created(&SessionAnswer { session_token: session.token.expose(), dashboard_url, expires_at: session.expires_at })
+    let dashboard_url = call
+        .app
+        .link(&format!("/permissions#session={}", session.token.expose()));
+    answer::created(&SessionAnswer {
+        session_token: session.token.expose(),
+        dashboard_url,
+        expires_at: session.expires_at,
+    })
 }
 
 pub(crate) async fn grants<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let session = call.session()?;
     let grants = call.read(call.app.grantex.principal_grants(&session)).await?;
-    answer::ok(&PrincipalGrants { grants: grants.into_iter().map(Into::into).collect(), principal_id: session.principal_id })
+    answer::ok(&PrincipalGrants {
+        grants: grants.into_iter().map(Into::into).collect(),
+        principal_id: session.principal_id,
+    })
 }
 
 pub(crate) async fn audit<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let session = call.session()?;
     let entries = call.read(call.app.grantex.principal_audit(&session)).await?;
-    answer::ok(&PrincipalEntries { entries: entries.into_iter().map(PrincipalEntry::try_from).collect::<Result<_, _>>()? })
+    answer::ok(&PrincipalEntries {
+        entries: entries
+            .into_iter()
+            .map(PrincipalEntry::try_from)
+            .collect::<Result<_, _>>()?,
+    })
 }
 
 pub(crate) async fn revoke<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let session = call.session()?;
     call.no_body().await?;
     let id = grants::id(call)?.ok_or(RevokeGrantError::NotFound)?;
-    call.write(|grantex, ctx| async move { grantex.revoke_own_grant(&ctx, &session, id).await }).await?;
+    call.write(|grantex, ctx| async move { grantex.revoke_own_grant(&ctx, &session, id).await })
+        .await?;
     answer::no_content()
 }

@@ -15,7 +15,9 @@ pub(super) fn check(text: &str, is_production: bool) -> Result<(), ApiError> {
     if text.is_empty() || text.chars().count() > MAX_LENGTH {
         return refuse("must be 1 to 2048 characters");
     }
-    let Ok(url) = Url::parse(text) else { return refuse("must be an absolute http or https URL") };
+    let Ok(url) = Url::parse(text) else {
+        return refuse("must be an absolute http or https URL");
+    };
     let has_user = !url.username().is_empty() || url.password().is_some();
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || has_user {
         return refuse("must be an absolute http or https URL without user information");
@@ -61,8 +63,11 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
 /// The redirect URI with the outcome in its query; what it already says about an outcome is replaced.
 pub(super) fn with_outcome(redirect_uri: &str, outcome: (&str, &str), state: Option<&str>) -> Option<String> {
     let mut url = Url::parse(redirect_uri).ok()?;
-    let kept: Vec<(String, String)> =
-        url.query_pairs().filter(|(name, _)| !matches!(&**name, "code" | "state" | "error")).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+    let kept: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| !matches!(&**name, "code" | "state" | "error"))
+        .map(|(n, v)| (n.into_owned(), v.into_owned()))
+        .collect();
     {
         let mut query = url.query_pairs_mut();
         query.clear().extend_pairs(kept).append_pair(outcome.0, outcome.1);
@@ -79,10 +84,23 @@ mod tests {
 
     #[test]
     fn redirect_uris_are_web_addresses() {
-        for text in ["http://localhost:8080/cb", "https://app.example/cb?x=1", "http://127.0.0.1/"] {
+        for text in [
+            "http://localhost:8080/cb",
+            "https://app.example/cb?x=1",
+            "http://127.0.0.1/",
+        ] {
             assert!(check(text, false).is_ok(), "{text}");
         }
-        for text in ["", "/cb", "javascript:alert(1)", "https://user@app.example/", "https://u:p@app.example/", "ftp://app.example/", "https://", "data:text/html,x"] {
+        for text in [
+            "",
+            "/cb",
+            "javascript:alert(1)",
+            "https://user@app.example/",
+            "https://u:p@app.example/",
+            "ftp://app.example/",
+            "https://",
+            "data:text/html,x",
+        ] {
             assert!(check(text, false).is_err(), "{text}");
         }
         assert!(check(&format!("https://app.example/{}", "x".repeat(2_048)), false).is_err());
@@ -92,8 +110,22 @@ mod tests {
     fn in_production_they_are_public() {
         assert!(check("https://app.example/cb", true).is_ok());
         for host in [
-            "localhost", "app.localhost", "localhost.", "127.0.0.1", "127.1", "0x7f000001", "10.0.0.1", "192.168.1.1", "172.16.0.1",
-            "169.254.169.254", "100.64.0.1", "0.0.0.0", "[::1]", "[fe80::1]", "[fd00::1]", "[::ffff:10.0.0.1]",
+            "localhost",
+            "app.localhost",
+            "localhost.",
+            "127.0.0.1",
+            "127.1",
+            "0x7f000001",
+            "10.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "[::1]",
+            "[fe80::1]",
+            "[fd00::1]",
+            "[::ffff:10.0.0.1]",
         ] {
             assert!(check(&format!("https://{host}/cb"), true).is_err(), "{host}");
         }

@@ -15,19 +15,29 @@ use crate::etag;
 use crate::extract::Text;
 use crate::openapi::schema;
 
-pub(crate) const REVOKE: Endpoint = Endpoint::post("/v1/tokens/revoke", Access::Key, "Revokes one token; its grant stays")
-    .takes(schema::<RevokeBody>)
-    .gives_nothing(204)
-    .refuses(&[400, 404]);
-pub(crate) const STATUS: Endpoint =
-    Endpoint::get("/v1/revocations/status", Access::Key, "Tells whether a grant or token is still in force")
-        .limited_by(AddressLimit::DeveloperOnly)
-        .query(&[
-            Parameter { name: "grantId", about: "Id of the grant; this or `jti` is required" },
-            Parameter { name: "jti", about: "Id of the token" },
-        ])
-        .gives(200, schema::<StatusAnswer>)
-        .refuses(&[400]);
+pub(crate) const REVOKE: Endpoint =
+    Endpoint::post("/v1/tokens/revoke", Access::Key, "Revokes one token; its grant stays")
+        .takes(schema::<RevokeBody>)
+        .gives_nothing(204)
+        .refuses(&[400, 404]);
+pub(crate) const STATUS: Endpoint = Endpoint::get(
+    "/v1/revocations/status",
+    Access::Key,
+    "Tells whether a grant or token is still in force",
+)
+.limited_by(AddressLimit::DeveloperOnly)
+.query(&[
+    Parameter {
+        name: "grantId",
+        about: "Id of the grant; this or `jti` is required",
+    },
+    Parameter {
+        name: "jti",
+        about: "Id of the token",
+    },
+])
+.gives(200, schema::<StatusAnswer>)
+.refuses(&[400]);
 
 /// A token to revoke.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -60,7 +70,8 @@ pub(crate) struct StatusAnswer<'a> {
 pub(crate) async fn revoke<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let body: RevokeBody = call.json().await?;
-    call.write(|grantex, ctx| async move { grantex.revoke_access_token(&ctx, &developer, &body.jti.0).await }).await?;
+    call.write(|grantex, ctx| async move { grantex.revoke_access_token(&ctx, &developer, &body.jti.0).await })
+        .await?;
     answer::no_content()
 }
 
@@ -72,9 +83,19 @@ pub(crate) async fn status<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     if grant_id.is_none() && jti.is_none() {
         return Err(ApiError::bad_request("one of `grantId` and `jti` is required"));
     }
-    let found = call.read(call.app.grantex.revocation_status(&developer, grant_id.as_deref(), jti.as_deref())).await?;
+    let found = call
+        .read(
+            call.app
+                .grantex
+                .revocation_status(&developer, grant_id.as_deref(), jti.as_deref()),
+        )
+        .await?;
     // Of one address only these two can change; the time of the check is no part of what is told.
-    let tag = format!("W/\"{}-{}\"", found.status.as_str(), found.expires_at.map_or(0, Timestamp::as_millis));
+    let tag = format!(
+        "W/\"{}-{}\"",
+        found.status.as_str(),
+        found.expires_at.map_or(0, Timestamp::as_millis)
+    );
     let mut response = if etag::is_known(call.headers(), &tag) {
         HttpResponse::NotModified().finish()
     } else {

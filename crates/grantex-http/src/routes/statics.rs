@@ -11,15 +11,23 @@ use crate::error::ApiError;
 use crate::etag;
 use crate::pages::{PermissionsView, assets};
 
-pub(crate) const PERMISSIONS: Endpoint =
-    Endpoint::get("/permissions", Access::Public, "The page on which a principal sees and revokes grants")
-        .shown_to_people()
-        .gives_other(200, "text/html");
-pub(crate) const ASSET: Endpoint =
-    Endpoint::get("/static/{name}", Access::Public, "A file of the pages").gives_other(200, "application/octet-stream").refuses(&[404]);
+pub(crate) const PERMISSIONS: Endpoint = Endpoint::get(
+    "/permissions",
+    Access::Public,
+    "The page on which a principal sees and revokes grants",
+)
+.shown_to_people()
+.gives_other(200, "text/html");
+pub(crate) const ASSET: Endpoint = Endpoint::get("/static/{name}", Access::Public, "A file of the pages")
+    .gives_other(200, "application/octet-stream")
+    .refuses(&[404]);
 
 pub(crate) async fn permissions<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
-    let html = PermissionsView { base_path: &call.app.base_path }.page().map_err(ApiError::internal)?;
+    let html = PermissionsView {
+        base_path: &call.app.base_path,
+    }
+    .page()
+    .map_err(ApiError::internal)?;
     let mut response = HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy::PERMISSIONS);

@@ -46,7 +46,11 @@ impl<S: Store> Table<S> {
                 // Writing into a string cannot fail.
                 let _ = write!(path.allow, ", {allowed}");
             }
-            None => self.paths.push(Path { template: endpoint.path, routes: vec![route], allow: allowed.to_owned() }),
+            None => self.paths.push(Path {
+                template: endpoint.path,
+                routes: vec![route],
+                allow: allowed.to_owned(),
+            }),
         }
     }
 
@@ -70,17 +74,29 @@ where
     F: AsyncFn(&mut Call<S>) -> Result<HttpResponse, ApiError> + Copy + 'static,
 {
     web::route().to(move |request: HttpRequest, payload: web::Payload| {
-        boundary::serve(app.clone(), endpoint, request, payload, async move |call: &mut Call<S>| handler(call).await)
+        boundary::serve(
+            app.clone(),
+            endpoint,
+            request,
+            payload,
+            async move |call: &mut Call<S>| handler(call).await,
+        )
     })
 }
 
 fn nowhere<S: Store>(app: Data<App<S>>, path: &'static str, allow: Option<HeaderValue>) -> Route {
     web::route().to(move |request: HttpRequest, payload: web::Payload| {
         let allow = allow.clone();
-        boundary::serve(app.clone(), Endpoint::nowhere(path), request, payload, async move |call: &mut Call<S>| {
-            call.allow = allow;
-            boundary::nowhere(call).await
-        })
+        boundary::serve(
+            app.clone(),
+            Endpoint::nowhere(path),
+            request,
+            payload,
+            async move |call: &mut Call<S>| {
+                call.allow = allow;
+                boundary::nowhere(call).await
+            },
+        )
     })
 }
 

@@ -20,19 +20,25 @@ use crate::error::ApiError;
 use crate::extract::{self, Body, Only, OnlyValue, Text, present};
 use crate::openapi::schema;
 
-pub(crate) const EXCHANGE: Endpoint =
-    Endpoint::post("/v1/token", Access::Client, "Exchanges an authorization code for a grant and its first tokens")
-        .counted_as(Counted::Exchange)
-        .takes(schema::<ExchangeBody>)
-        .takes_form()
-        .gives(201, schema::<TokenAnswer>)
-        .refuses(&[400, 402]);
-pub(crate) const REFRESH: Endpoint =
-    Endpoint::post("/v1/token/refresh", Access::Key, "Exchanges a refresh token for new tokens of the same grant")
-        .counted_as(Counted::Refresh)
-        .takes(schema::<RefreshBody>)
-        .gives(201, schema::<TokenAnswer>)
-        .refuses(&[400]);
+pub(crate) const EXCHANGE: Endpoint = Endpoint::post(
+    "/v1/token",
+    Access::Client,
+    "Exchanges an authorization code for a grant and its first tokens",
+)
+.counted_as(Counted::Exchange)
+.takes(schema::<ExchangeBody>)
+.takes_form()
+.gives(201, schema::<TokenAnswer>)
+.refuses(&[400, 402]);
+pub(crate) const REFRESH: Endpoint = Endpoint::post(
+    "/v1/token/refresh",
+    Access::Key,
+    "Exchanges a refresh token for new tokens of the same grant",
+)
+.counted_as(Counted::Refresh)
+.takes(schema::<RefreshBody>)
+.gives(201, schema::<TokenAnswer>)
+.refuses(&[400]);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -161,12 +167,22 @@ pub(crate) async fn exchange<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
         redirect_uri: body.redirect_uri,
     };
     let issued = exchange_code(call, command).await?;
-    Issued { grant: &issued.grant, jwt: &issued.jwt, refresh_token: &issued.refresh_token, expires_at: issued.expires_at }.answer()
+    Issued {
+        grant: &issued.grant,
+        jwt: &issued.jwt,
+        refresh_token: &issued.refresh_token,
+        expires_at: issued.expires_at,
+    }
+    .answer()
 }
 
-async fn exchange_code<S: Store>(call: &mut Call<S>, command: ExchangeCode) -> Result<grantex_core::token::IssuedToken, ApiError> {
+async fn exchange_code<S: Store>(
+    call: &mut Call<S>,
+    command: ExchangeCode,
+) -> Result<grantex_core::token::IssuedToken, ApiError> {
     let developer = call.developer()?;
-    call.write(|grantex, ctx| async move { grantex.exchange_code(&ctx, &developer, command).await }).await
+    call.write(|grantex, ctx| async move { grantex.exchange_code(&ctx, &developer, command).await })
+        .await
 }
 
 pub(crate) async fn refresh<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
@@ -177,7 +193,9 @@ pub(crate) async fn refresh<S: Store>(call: &mut Call<S>) -> Result<HttpResponse
         agent_id: AgentId::parse(&body.agent_id.0),
         idempotency_key: idempotency_key(call)?,
     };
-    let refreshed = call.write(|grantex, ctx| async move { grantex.refresh_token(&ctx, &developer, command).await }).await?;
+    let refreshed = call
+        .write(|grantex, ctx| async move { grantex.refresh_token(&ctx, &developer, command).await })
+        .await?;
     Issued {
         grant: &refreshed.grant,
         jwt: &refreshed.jwt,
@@ -188,9 +206,12 @@ pub(crate) async fn refresh<S: Store>(call: &mut Call<S>) -> Result<HttpResponse
 }
 
 fn idempotency_key<S: Store>(call: &Call<S>) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = call.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Some(value) = call.headers().get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
     let key = value.to_str().ok().and_then(IdempotencyKey::parse);
-    key.map(Some).ok_or_else(|| ApiError::field("Idempotency-Key", "must be 16 to 256 characters"))
+    key.map(Some)
+        .ok_or_else(|| ApiError::field("Idempotency-Key", "must be 16 to 256 characters"))
 }
 
 async fn oauth<S: Store>(call: &mut Call<S>, bytes: &[u8]) -> Result<HttpResponse, ApiError> {
@@ -202,14 +223,23 @@ async fn oauth<S: Store>(call: &mut Call<S>, bytes: &[u8]) -> Result<HttpRespons
             call.counted = Some(Counted::Refresh);
             oauth_refresh(call, form).await
         }
-        _ => Err(ApiError::field("grant_type", "must be authorization_code or refresh_token").oauth("unsupported_grant_type")),
+        _ => Err(
+            ApiError::field("grant_type", "must be authorization_code or refresh_token")
+                .oauth("unsupported_grant_type"),
+        ),
     }
 }
 
 /// The agent acts as the OAuth client: `client_id`, in the form or as the user of HTTP Basic, is its id.
 fn client_id<S: Store>(call: &Call<S>, form: &TokenForm) -> Result<Option<AgentId>, ApiError> {
-    let named = form.client_id.clone().or_else(|| auth::basic(call).map(|basic| basic.user)).filter(|id| !id.is_empty());
-    named.map(|id| AgentId::parse(&id)).ok_or_else(|| ApiError::field("client_id", "is required: the agent's id"))
+    let named = form
+        .client_id
+        .clone()
+        .or_else(|| auth::basic(call).map(|basic| basic.user))
+        .filter(|id| !id.is_empty());
+    named
+        .map(|id| AgentId::parse(&id))
+        .ok_or_else(|| ApiError::field("client_id", "is required: the agent's id"))
 }
 
 fn required<T>(name: &str, value: Option<T>) -> Result<T, ApiError> {
@@ -226,8 +256,13 @@ async fn oauth_exchange<S: Store>(call: &mut Call<S>, form: TokenForm) -> Result
     };
     let issued = exchange_code(call, command).await?;
     let now = call.app.grantex.now();
-    Issued { grant: &issued.grant, jwt: &issued.jwt, refresh_token: &issued.refresh_token, expires_at: issued.expires_at }
-        .oauth_answer(now)
+    Issued {
+        grant: &issued.grant,
+        jwt: &issued.jwt,
+        refresh_token: &issued.refresh_token,
+        expires_at: issued.expires_at,
+    }
+    .oauth_answer(now)
 }
 
 async fn oauth_refresh<S: Store>(call: &mut Call<S>, form: TokenForm) -> Result<HttpResponse, ApiError> {
@@ -238,7 +273,9 @@ async fn oauth_refresh<S: Store>(call: &mut Call<S>, form: TokenForm) -> Result<
         agent_id,
         idempotency_key: idempotency_key(call)?,
     };
-    let refreshed = call.write(|grantex, ctx| async move { grantex.refresh_token(&ctx, &developer, command).await }).await?;
+    let refreshed = call
+        .write(|grantex, ctx| async move { grantex.refresh_token(&ctx, &developer, command).await })
+        .await?;
     let now = call.app.grantex.now();
     Issued {
         grant: &refreshed.grant,

@@ -15,15 +15,19 @@ use crate::error::ApiError;
 use crate::extract::{Text, present};
 use crate::openapi::schema;
 
-pub(crate) const VERIFY: Endpoint = Endpoint::post("/v1/tokens/verify", Access::Key, "Tells whether a token is good now")
-    .takes(schema::<VerifyBody>)
-    .gives(200, schema::<VerifyAnswer>)
-    .refuses(&[400]);
-pub(crate) const GRANT_VERIFY: Endpoint =
-    Endpoint::post("/v1/grants/verify", Access::Key, "Tells whether a token is good now, with its claims or the reason")
+pub(crate) const VERIFY: Endpoint =
+    Endpoint::post("/v1/tokens/verify", Access::Key, "Tells whether a token is good now")
         .takes(schema::<VerifyBody>)
-        .gives(200, schema::<GrantVerifyAnswer>)
+        .gives(200, schema::<VerifyAnswer>)
         .refuses(&[400]);
+pub(crate) const GRANT_VERIFY: Endpoint = Endpoint::post(
+    "/v1/grants/verify",
+    Access::Key,
+    "Tells whether a token is good now, with its claims or the reason",
+)
+.takes(schema::<VerifyBody>)
+.gives(200, schema::<GrantVerifyAnswer>)
+.refuses(&[400]);
 
 /// A token to verify.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -77,7 +81,13 @@ pub(crate) async fn verify<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     let developer = call.developer()?;
     let body: VerifyBody = call.json().await?;
     let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
-    let verdict = call.read(call.app.grantex.verify_token(call.context(), &developer, &body.token.0, audience)).await?;
+    let verdict = call
+        .read(
+            call.app
+                .grantex
+                .verify_token(call.context(), &developer, &body.token.0, audience),
+        )
+        .await?;
     match &verdict {
         Ok(verified) => answer::ok(&VerifyAnswer {
             valid: true,
@@ -95,10 +105,20 @@ pub(crate) async fn verify_grant<S: Store>(call: &mut Call<S>) -> Result<HttpRes
     let developer = call.developer()?;
     let body: VerifyBody = call.json().await?;
     let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
-    let verdict = call.read(call.app.grantex.verify_token(call.context(), &developer, &body.token.0, audience)).await?;
+    let verdict = call
+        .read(
+            call.app
+                .grantex
+                .verify_token(call.context(), &developer, &body.token.0, audience),
+        )
+        .await?;
     let reason = match verdict {
         Ok(verified) => {
-            return answer::ok(&GrantVerifyAnswer { active: true, reason: None, claims: Some(verified.claims.members()) });
+            return answer::ok(&GrantVerifyAnswer {
+                active: true,
+                reason: None,
+                claims: Some(verified.claims.members()),
+            });
         }
         Err(InvalidReason::Malformed) => return Err(ApiError::field("token", "must be a grant token of this server")),
         Err(InvalidReason::Expired) => "expired",
@@ -108,5 +128,9 @@ pub(crate) async fn verify_grant<S: Store>(call: &mut Call<S>) -> Result<HttpRes
         Err(InvalidReason::Suspended) => "suspended",
         Err(InvalidReason::Audience) => "audience",
     };
-    answer::ok(&GrantVerifyAnswer { active: false, reason: Some(reason), claims: None })
+    answer::ok(&GrantVerifyAnswer {
+        active: false,
+        reason: Some(reason),
+        claims: None,
+    })
 }

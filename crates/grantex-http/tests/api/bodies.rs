@@ -9,25 +9,78 @@ use crate::support::{Answer, TestApp};
 const ROUTES: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/signup", &["name", "email", "mode"]),
     ("PATCH", "/v1/me", &["fidoRequired", "fidoRpName"]),
-    ("POST", "/v1/agents", &["name", "description", "scopes", "status", "redirectUris", "publicJwk"]),
-    ("PATCH", "/v1/agents/ag_01ARZ3NDEKTSV4RRFFQ69G5FAV", &["name", "description", "scopes", "status", "statusReason"]),
-    ("POST", "/v1/agents/ag_01ARZ3NDEKTSV4RRFFQ69G5FAV", &["name", "description", "scopes", "status", "resourceServers"]),
+    (
+        "POST",
+        "/v1/agents",
+        &["name", "description", "scopes", "status", "redirectUris", "publicJwk"],
+    ),
+    (
+        "PATCH",
+        "/v1/agents/ag_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        &["name", "description", "scopes", "status", "statusReason"],
+    ),
+    (
+        "POST",
+        "/v1/agents/ag_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        &["name", "description", "scopes", "status", "resourceServers"],
+    ),
     (
         "POST",
         "/v1/authorize",
-        &["agentId", "principalId", "scopes", "redirectUri", "state", "expiresIn", "audience", "codeChallenge", "codeChallengeMethod", "purpose"],
+        &[
+            "agentId",
+            "principalId",
+            "scopes",
+            "redirectUri",
+            "state",
+            "expiresIn",
+            "audience",
+            "codeChallenge",
+            "codeChallengeMethod",
+            "purpose",
+        ],
     ),
-    ("POST", "/v1/token", &["code", "agentId", "codeVerifier", "redirectUri", "credentialFormat"]),
+    (
+        "POST",
+        "/v1/token",
+        &["code", "agentId", "codeVerifier", "redirectUri", "credentialFormat"],
+    ),
     ("POST", "/v1/token/refresh", &["refreshToken", "agentId"]),
     ("POST", "/v1/tokens/verify", &["token", "audience"]),
     ("POST", "/v1/tokens/revoke", &["jti"]),
     ("POST", "/v1/grants/verify", &["token", "audience"]),
-    ("POST", "/v1/grants/delegate", &["parentGrantToken", "subAgentId", "scopes", "expiresIn", "credentialFormat"]),
-    ("POST", "/v1/audit/log", &["agentId", "agentDid", "grantId", "principalId", "action", "metadata", "status"]),
+    (
+        "POST",
+        "/v1/grants/delegate",
+        &[
+            "parentGrantToken",
+            "subAgentId",
+            "scopes",
+            "expiresIn",
+            "credentialFormat",
+        ],
+    ),
+    (
+        "POST",
+        "/v1/audit/log",
+        &[
+            "agentId",
+            "agentDid",
+            "grantId",
+            "principalId",
+            "action",
+            "metadata",
+            "status",
+        ],
+    ),
     ("POST", "/v1/principal-sessions", &["principalId", "expiresIn"]),
     ("POST", "/v1/introspect", &["token", "token_type_hint"]),
     ("POST", "/v1/revoke", &["token", "token_type_hint"]),
-    ("PATCH", "/v1/admin/developers/dev_01ARZ3NDEKTSV4RRFFQ69G5FAV/plan", &["plan"]),
+    (
+        "PATCH",
+        "/v1/admin/developers/dev_01ARZ3NDEKTSV4RRFFQ69G5FAV/plan",
+        &["plan"],
+    ),
 ];
 
 async fn app() -> TestApp {
@@ -39,7 +92,11 @@ async fn app() -> TestApp {
 }
 
 async fn send(app: &TestApp, (method, path): (&str, &str), content_type: &str, body: Vec<u8>) -> Answer {
-    let key = if path.starts_with("/v1/admin") { "admin-key" } else { &app.live };
+    let key = if path.starts_with("/v1/admin") {
+        "admin-key"
+    } else {
+        &app.live
+    };
     app.ask(method, path).key(key).text(content_type, body).send().await
 }
 
@@ -66,28 +123,43 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-z:.]{1,8}", inner, 0..4).prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::btree_map("[a-z:.]{1,8}", inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
 }
 
 fn body(members: &'static [&'static str]) -> impl Strategy<Value = Value> {
     prop::collection::btree_map(prop::sample::select(members), value(), 0..=members.len()).prop_map(|members| {
-        Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+        Value::Object(
+            members
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect::<Map<_, _>>(),
+        )
     })
 }
 
 /// A property of the answers to many bodies, on one server.
-fn for_all<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, check: impl AsyncFn(&TestApp, T) -> Result<(), TestCaseError>) {
+fn for_all<T: std::fmt::Debug>(
+    strategy: impl Strategy<Value = T>,
+    check: impl AsyncFn(&TestApp, T) -> Result<(), TestCaseError>,
+) {
     let runtime = actix_web::rt::System::new();
     let app = runtime.block_on(app());
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) });
-    runner.run(&strategy, |case| runtime.block_on(check(&app, case))).unwrap();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(150)
+    });
+    runner
+        .run(&strategy, |case| runtime.block_on(check(&app, case)))
+        .unwrap();
 }
 
 #[test]
 fn no_body_makes_the_server_fail() {
-    let route = prop::sample::select(ROUTES).prop_flat_map(|(method, path, members)| (Just((method, path)), body(members)));
+    let route =
+        prop::sample::select(ROUTES).prop_flat_map(|(method, path, members)| (Just((method, path)), body(members)));
     for_all(route, async |app, (route, body)| {
         app.events();
         let answer = send(app, route, "application/json", body.to_string().into_bytes()).await;
@@ -96,7 +168,12 @@ fn no_body_makes_the_server_fail() {
             let refusal = answer.value();
             prop_assert_eq!(refusal["requestId"].as_str(), answer.header("x-request-id"));
             prop_assert!(refusal["message"].is_string() && refusal["code"].is_string());
-            let rejections = ["token.exchange_rejected", "token.refresh_rejected", "auth_request.rejected", "token.verification_failed"];
+            let rejections = [
+                "token.exchange_rejected",
+                "token.refresh_rejected",
+                "auth_request.rejected",
+                "token.verification_failed",
+            ];
             let names = app.event_names();
             prop_assert!(names.iter().all(|name| rejections.contains(name)), "{names:?}");
         }
@@ -108,17 +185,34 @@ fn no_body_makes_the_server_fail() {
 fn bytes_that_are_no_object_are_refused() {
     let bytes = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
-        value().prop_filter("not an object", |value| !value.is_object()).prop_map(|value| value.to_string().into_bytes()),
+        value()
+            .prop_filter("not an object", |value| !value.is_object())
+            .prop_map(|value| value.to_string().into_bytes()),
         value().prop_map(|value| format!("{{\"name\":{value}").into_bytes()),
     ];
-    let kinds = prop::sample::select(&["application/json", "text/plain", "application/xml", "application/json; charset=latin1"][..]);
-    for_all((prop::sample::select(ROUTES), kinds, bytes), async |app, ((method, path, _), kind, bytes)| {
-        app.events();
-        let answer = send(app, (method, path), kind, bytes).await;
-        prop_assert!(answer.status == 400 || answer.status == 415, "{} {}", answer.status, answer.text());
-        prop_assert!(app.event_names().iter().all(|name| name.ends_with("rejected")));
-        Ok(())
-    });
+    let kinds = prop::sample::select(
+        &[
+            "application/json",
+            "text/plain",
+            "application/xml",
+            "application/json; charset=latin1",
+        ][..],
+    );
+    for_all(
+        (prop::sample::select(ROUTES), kinds, bytes),
+        async |app, ((method, path, _), kind, bytes)| {
+            app.events();
+            let answer = send(app, (method, path), kind, bytes).await;
+            prop_assert!(
+                answer.status == 400 || answer.status == 415,
+                "{} {}",
+                answer.status,
+                answer.text()
+            );
+            prop_assert!(app.event_names().iter().all(|name| name.ends_with("rejected")));
+            Ok(())
+        },
+    );
 }
 
 #[actix_web::test]
@@ -133,16 +227,44 @@ async fn every_route_refuses_what_is_no_json_object() {
         let nul = format!("{{\"{field}\":\"a\\u0000\"}}");
         let surrogate = format!("{{\"{field}\":\"\\ud800\"}}");
         let huge = format!("{{\"{field}\":1e999}}");
-        for body in ["", "{", "[]", "null", "\"x\"", "{}{}", &deep, &twice, nested, &nul, &surrogate, &huge, "{\"a\":\"\u{fffd}\x01\"}"] {
+        for body in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "\"x\"",
+            "{}{}",
+            &deep,
+            &twice,
+            nested,
+            &nul,
+            &surrogate,
+            &huge,
+            "{\"a\":\"\u{fffd}\x01\"}",
+        ] {
             let answer = send(&app, (method, path), "application/json", body.as_bytes().to_vec()).await;
             assert_eq!(answer.status, 400, "{method} {path} {body}: {}", answer.text());
         }
-        send(&app, (method, path), "application/json", b"{\"a\":\"\xff\"}".to_vec()).await.expect(400);
-        send(&app, (method, path), "application/xml", b"<a/>".to_vec()).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-        send(&app, (method, path), "multipart/form-data", b"x".to_vec()).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-        send(&app, (method, path), "text/plain", b"{}".to_vec()).await.bad_request();
-        send(&app, (method, path), "application/json", vec![b' '; (1 << 20) + 1]).await.problem(413, "PAYLOAD_TOO_LARGE");
-        let key = if path.starts_with("/v1/admin") { "admin-key" } else { &app.live };
+        send(&app, (method, path), "application/json", b"{\"a\":\"\xff\"}".to_vec())
+            .await
+            .expect(400);
+        send(&app, (method, path), "application/xml", b"<a/>".to_vec())
+            .await
+            .problem(415, "UNSUPPORTED_MEDIA_TYPE");
+        send(&app, (method, path), "multipart/form-data", b"x".to_vec())
+            .await
+            .problem(415, "UNSUPPORTED_MEDIA_TYPE");
+        send(&app, (method, path), "text/plain", b"{}".to_vec())
+            .await
+            .bad_request();
+        send(&app, (method, path), "application/json", vec![b' '; (1 << 20) + 1])
+            .await
+            .problem(413, "PAYLOAD_TOO_LARGE");
+        let key = if path.starts_with("/v1/admin") {
+            "admin-key"
+        } else {
+            &app.live
+        };
         app.ask(method, path).key(key).send().await.bad_request();
     }
 }
@@ -157,10 +279,23 @@ async fn routes_without_a_body_still_refuse_a_broken_one() {
         ("DELETE", "/v1/agents/x"),
         ("DELETE", "/v1/grants/x"),
     ] {
-        send(&app, (method, path), "application/json", Vec::new()).await.bad_request();
-        send(&app, (method, path), "application/json", b"{".to_vec()).await.bad_request();
-        send(&app, (method, path), "application/x-www-form-urlencoded", b"a=b".to_vec()).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-        send(&app, (method, path), "application/json", vec![b' '; (1 << 20) + 1]).await.problem(413, "PAYLOAD_TOO_LARGE");
+        send(&app, (method, path), "application/json", Vec::new())
+            .await
+            .bad_request();
+        send(&app, (method, path), "application/json", b"{".to_vec())
+            .await
+            .bad_request();
+        send(
+            &app,
+            (method, path),
+            "application/x-www-form-urlencoded",
+            b"a=b".to_vec(),
+        )
+        .await
+        .problem(415, "UNSUPPORTED_MEDIA_TYPE");
+        send(&app, (method, path), "application/json", vec![b' '; (1 << 20) + 1])
+            .await
+            .problem(413, "PAYLOAD_TOO_LARGE");
     }
 }
 
@@ -169,5 +304,7 @@ async fn a_body_of_a_mebibyte_is_read() {
     let app = app().await;
     let mut body = br#"{"name":"big"}"#.to_vec();
     body.resize(1 << 20, b' ');
-    send(&app, ("POST", "/v1/agents"), "application/json; charset=UTF-8", body).await.expect(201);
+    send(&app, ("POST", "/v1/agents"), "application/json; charset=UTF-8", body)
+        .await
+        .expect(201);
 }

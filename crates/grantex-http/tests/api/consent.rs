@@ -7,7 +7,9 @@ use crate::support::TestApp;
 async fn a_request_tells_what_is_asked_and_nothing_about_the_principal() {
     let app = TestApp::start().await;
     let agent = app.agent(&[]).await;
-    let request = app.pending(&agent, json!({"scopes": ["email:read", "acme:x"], "state": "s"})).await;
+    let request = app
+        .pending(&agent, json!({"scopes": ["email:read", "acme:x"], "state": "s"}))
+        .await;
     let shown = app.get(&format!("/v1/consent/{request}")).send().await.expect(200);
     let expected = json!({
         "id": request, "developerName": "Acme", "agentName": "Assistant", "agentDid": format!("did:grantex:{agent}"),
@@ -26,10 +28,19 @@ async fn an_approval_needs_no_credentials_and_no_body() {
     let request = app.pending(&agent, back).await;
     let path = format!("/v1/consent/{request}/approve");
     let approved = app.post(&path).send().await.expect(200);
-    assert_eq!(approved, json!({"code": approved["code"], "redirectUri": "https://app.example/cb", "state": "s"}));
+    assert_eq!(
+        approved,
+        json!({"code": approved["code"], "redirectUri": "https://app.example/cb", "state": "s"})
+    );
     app.post(&path).send().await.problem(410, "GONE");
-    app.post(&format!("/v1/consent/{request}/deny")).send().await.problem(410, "GONE");
-    app.get(&format!("/v1/consent/{request}")).send().await.problem(410, "GONE");
+    app.post(&format!("/v1/consent/{request}/deny"))
+        .send()
+        .await
+        .problem(410, "GONE");
+    app.get(&format!("/v1/consent/{request}"))
+        .send()
+        .await
+        .problem(410, "GONE");
 }
 
 #[actix_web::test]
@@ -37,9 +48,16 @@ async fn an_empty_state_is_not_echoed() {
     let app = TestApp::start().await;
     let agent = app.agent(&[]).await;
     let request = app.pending(&agent, json!({"state": ""})).await;
-    let denied = app.post(&format!("/v1/consent/{request}/deny")).json(&json!({"any": "thing"})).send().await;
+    let denied = app
+        .post(&format!("/v1/consent/{request}/deny"))
+        .json(&json!({"any": "thing"}))
+        .send()
+        .await;
     assert_eq!(denied.expect(200), json!({}));
-    assert_eq!(app.event_names(), ["agent.changed", "auth_request.opened", "consent", "auth_request.denied"]);
+    assert_eq!(
+        app.event_names(),
+        ["agent.changed", "auth_request.opened", "consent", "auth_request.denied"]
+    );
 }
 
 #[actix_web::test]
@@ -49,13 +67,31 @@ async fn unknown_and_expired_requests_are_told_apart() {
     let request = app.pending(&agent, json!({})).await;
     app.clock.advance(Lifetime::minutes(15));
     for id in ["nonsense", "areq_01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
-        app.get(&format!("/v1/consent/{id}")).send().await.problem(404, "NOT_FOUND");
-        app.post(&format!("/v1/consent/{id}/approve")).send().await.problem(404, "NOT_FOUND");
-        app.post(&format!("/v1/consent/{id}/deny")).send().await.problem(404, "NOT_FOUND");
+        app.get(&format!("/v1/consent/{id}"))
+            .send()
+            .await
+            .problem(404, "NOT_FOUND");
+        app.post(&format!("/v1/consent/{id}/approve"))
+            .send()
+            .await
+            .problem(404, "NOT_FOUND");
+        app.post(&format!("/v1/consent/{id}/deny"))
+            .send()
+            .await
+            .problem(404, "NOT_FOUND");
     }
-    app.get(&format!("/v1/consent/{request}")).send().await.problem(410, "GONE");
-    app.post(&format!("/v1/consent/{request}/approve")).send().await.problem(410, "GONE");
-    app.post(&format!("/v1/consent/{request}/deny")).send().await.problem(410, "GONE");
+    app.get(&format!("/v1/consent/{request}"))
+        .send()
+        .await
+        .problem(410, "GONE");
+    app.post(&format!("/v1/consent/{request}/approve"))
+        .send()
+        .await
+        .problem(410, "GONE");
+    app.post(&format!("/v1/consent/{request}/deny"))
+        .send()
+        .await
+        .problem(410, "GONE");
 }
 
 #[actix_web::test]
@@ -64,8 +100,20 @@ async fn other_sites_may_not_decide() {
     let agent = app.agent(&[]).await;
     let request = app.pending(&agent, json!({})).await;
     let path = format!("/v1/consent/{request}/approve");
-    for (name, value) in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
-        app.post(&path).header(name, value).send().await.problem(403, "FORBIDDEN");
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        app.post(&path)
+            .header(name, value)
+            .send()
+            .await
+            .problem(403, "FORBIDDEN");
     }
-    app.post(&path).header("origin", "https://auth.example").send().await.expect(200);
+    app.post(&path)
+        .header("origin", "https://auth.example")
+        .send()
+        .await
+        .expect(200);
 }

@@ -19,7 +19,11 @@ async fn a_signup_makes_a_working_account() {
         "plan": "enterprise", "fidoRequired": false, "fidoRpName": null, "createdAt": "2030-01-02T03:04:05.006Z",
     });
     assert_eq!(app.get("/v1/me").key(key).send().await.expect(200), profile);
-    let again = app.post("/v1/signup").json(&json!({"name": "B", "email": "BOSS@acme.example"})).send().await;
+    let again = app
+        .post("/v1/signup")
+        .json(&json!({"name": "B", "email": "BOSS@acme.example"}))
+        .send()
+        .await;
     again.problem(409, "CONFLICT");
 }
 
@@ -46,7 +50,10 @@ async fn bad_signups_are_refused_by_field() {
         (json!({"name": "a", "email": "a@b@c.d"}), "email"),
         (json!({"name": "a", "email": "a b@c.d"}), "email"),
         (json!({"name": "a", "email": "a@.d"}), "email"),
-        (json!({"name": "a", "email": format!("{}@b.example", "x".repeat(250))}), "email"),
+        (
+            json!({"name": "a", "email": format!("{}@b.example", "x".repeat(250))}),
+            "email",
+        ),
         (json!({"name": "a", "email": 1}), "email"),
         (json!({"name": "a", "mode": "test"}), "mode"),
         (json!({"name": "a", "mode": null}), "mode"),
@@ -62,11 +69,25 @@ async fn settings_are_changed_one_at_a_time() {
     let app = TestApp::start().await;
     let ask = |body| app.patch("/v1/me").key(&app.live).json(&body).send();
     let updated = ask(json!({"fidoRpName": "Acme login"})).await.expect(200);
-    assert_eq!((&updated["updated"], &updated["fidoRpName"]), (&json!(true), &json!("Acme login")));
-    assert_eq!(app.get("/v1/me").key(&app.live).send().await.expect(200)["fidoRpName"], "Acme login");
+    assert_eq!(
+        (&updated["updated"], &updated["fidoRpName"]),
+        (&json!(true), &json!("Acme login"))
+    );
+    assert_eq!(
+        app.get("/v1/me").key(&app.live).send().await.expect(200)["fidoRpName"],
+        "Acme login"
+    );
     assert_eq!(ask(json!({"fidoRequired": false})).await.expect(200)["updated"], true);
-    assert_eq!(ask(json!({"fidoRequired": true})).await.bad_request(), "`fidoRequired` is not served by this server");
-    for body in [json!({}), json!({"fidoRpName": null}), json!({"fidoRpName": " "}), json!({"fidoRequired": "no"})] {
+    assert_eq!(
+        ask(json!({"fidoRequired": true})).await.bad_request(),
+        "`fidoRequired` is not served by this server"
+    );
+    for body in [
+        json!({}),
+        json!({"fidoRpName": null}),
+        json!({"fidoRpName": " "}),
+        json!({"fidoRequired": "no"}),
+    ] {
         ask(body).await.bad_request();
     }
 }
@@ -76,6 +97,14 @@ async fn a_rotated_key_stops_working_at_once() {
     let app = TestApp::start().await;
     let rotated = app.post("/v1/keys/rotate").key(&app.live).send().await.expect(200);
     assert_eq!(rotated["rotatedAt"], "2030-01-02T03:04:05.006Z");
-    app.get("/v1/me").key(&app.live).send().await.problem(401, "UNAUTHORIZED");
-    app.get("/v1/me").key(rotated["apiKey"].as_str().unwrap()).send().await.expect(200);
+    app.get("/v1/me")
+        .key(&app.live)
+        .send()
+        .await
+        .problem(401, "UNAUTHORIZED");
+    app.get("/v1/me")
+        .key(rotated["apiKey"].as_str().unwrap())
+        .send()
+        .await
+        .expect(200);
 }

@@ -13,11 +13,22 @@ async fn the_keys_are_public_cacheable_and_unlimited() {
     }
     assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
     assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
-    assert_eq!((answer.header("x-ratelimit-limit"), answer.header("content-encoding")), (None, None));
+    assert_eq!(
+        (answer.header("x-ratelimit-limit"), answer.header("content-encoding")),
+        (None, None)
+    );
     let tag = answer.header("etag").unwrap();
-    let unchanged = app.get("/.well-known/jwks.json").header("if-none-match", tag).send().await;
+    let unchanged = app
+        .get("/.well-known/jwks.json")
+        .header("if-none-match", tag)
+        .send()
+        .await;
     assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
-    app.get("/.well-known/jwks.json").header("if-none-match", "\"other\"").send().await.expect(200);
+    app.get("/.well-known/jwks.json")
+        .header("if-none-match", "\"other\"")
+        .send()
+        .await
+        .expect(200);
 }
 
 #[actix_web::test]
@@ -41,11 +52,20 @@ async fn the_did_document_holds_the_same_key() {
 #[actix_web::test]
 async fn the_metadata_names_only_routes_that_exist() {
     let app = TestApp::start().await;
-    let metadata = app.get("/.well-known/oauth-authorization-server").send().await.expect(200);
+    let metadata = app
+        .get("/.well-known/oauth-authorization-server")
+        .send()
+        .await
+        .expect(200);
     assert_eq!(metadata["issuer"], "https://auth.example");
     for (name, value) in metadata.as_object().unwrap() {
-        let Some(path) = value.as_str().and_then(|url| url.strip_prefix("https://auth.example/")) else { continue };
+        let Some(path) = value.as_str().and_then(|url| url.strip_prefix("https://auth.example/")) else {
+            continue;
+        };
         let route = format!("/{path}");
-        assert!(grantex_http::route_templates().contains(&route.as_str()), "{name}: {route}");
+        assert!(
+            grantex_http::route_templates().contains(&route.as_str()),
+            "{name}: {route}"
+        );
     }
 }

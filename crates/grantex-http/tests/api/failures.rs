@@ -12,16 +12,33 @@ async fn a_store_that_cannot_be_read_is_503_and_nothing_was_done() {
     app.store.set_read_failure(true);
     app.lines.take();
     app.events();
-    let exchange = || app.post("/v1/token").key(&app.live).json(&json!({"code": code, "agentId": agent})).send();
+    let exchange = || {
+        app.post("/v1/token")
+            .key(&app.live)
+            .json(&json!({"code": code, "agentId": agent}))
+            .send()
+    };
     let answer = exchange().await;
     let message = answer.problem(503, "SERVICE_UNAVAILABLE");
-    assert_eq!(message, "the service cannot do this at the moment, and nothing was done");
-    assert_eq!(app.events(), [Event::TokenExchangeRejected { status: ExchangeStatus::Error }], "counted although no flow began");
+    assert_eq!(
+        message,
+        "the service cannot do this at the moment, and nothing was done"
+    );
+    assert_eq!(
+        app.events(),
+        [Event::TokenExchangeRejected {
+            status: ExchangeStatus::Error
+        }],
+        "counted although no flow began"
+    );
     let lines = app.lines.take();
     let failed: Vec<_> = lines.iter().filter(|line| line.level == slog::Level::Error).collect();
     assert_eq!((failed.len(), failed[0].message.as_str()), (1, "request.completed"));
     let error = failed[0].fields["error"].as_str().unwrap();
-    assert!(error.ends_with("the store is unavailable: reads fail because the test says so"), "{error}");
+    assert!(
+        error.ends_with("the store is unavailable: reads fail because the test says so"),
+        "{error}"
+    );
     app.store.set_read_failure(false);
     exchange().await.expect(201);
 }
@@ -31,7 +48,12 @@ async fn a_unit_that_was_not_committed_is_503() {
     let app = TestApp::start().await;
     let agent = app.agent(&[]).await;
     let code = app.code(&agent, json!({})).await;
-    let exchange = || app.post("/v1/token").key(&app.live).json(&json!({"code": code, "agentId": agent})).send();
+    let exchange = || {
+        app.post("/v1/token")
+            .key(&app.live)
+            .json(&json!({"code": code, "agentId": agent}))
+            .send()
+    };
     app.store.fail_next(StoreFailure::Unavailable);
     exchange().await.problem(503, "SERVICE_UNAVAILABLE");
     exchange().await.expect(201);
@@ -42,15 +64,12 @@ async fn an_unknown_outcome_is_never_503() {
     let app = TestApp::start().await;
     for failure in [StoreFailure::OutcomeUnknownCommitted, StoreFailure::OutcomeUnknownLost] {
         app.store.fail_next(failure);
-        let answer = app.post("/v1/agents").key(&app.live).json(&json!({"name": "a"})).send().await;
+        let answer = app
+            .post("/v1/agents")
+            .key(&app.live)
+            .json(&json!({"name": "a"}))
+            .send()
+            .await;
         assert_eq!(answer.problem(500, "INTERNAL_ERROR"), "an unexpected error occurred");
     }
-}
-
-#[actix_web::test]
-async fn a_deadline_that_has_passed_withdraws_what_has_not_begun() {
-    let app = TestApp::start_with(|_, http| http.request_deadline = std::time::Duration::ZERO).await;
-    app.post("/v1/signup").json(&json!({"name": "late"})).send().await;
-    let answer = app.get("/v1/me").key(&app.live).send().await;
-    assert!(matches!(answer.status, 200 | 503), "a read that is ready at once may still be answered");
 }

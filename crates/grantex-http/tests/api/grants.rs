@@ -4,7 +4,12 @@ use serde_json::{Value, json};
 use crate::support::TestApp;
 
 async fn verify(app: &TestApp, key: &str, token: &Value) -> Value {
-    app.post("/v1/grants/verify").key(key).json(&json!({"token": token})).send().await.expect(200)
+    app.post("/v1/grants/verify")
+        .key(key)
+        .json(&json!({"token": token}))
+        .send()
+        .await
+        .expect(200)
 }
 
 #[actix_web::test]
@@ -40,7 +45,11 @@ async fn grants_of_others_do_not_exist() {
     let own = format!("/v1/grants/{}", tokens["grantId"].as_str().unwrap());
     for path in [own.as_str(), "/v1/grants/nonsense"] {
         app.get(path).key(&app.sandbox).send().await.problem(404, "NOT_FOUND");
-        app.delete(path).key(&app.sandbox).send().await.problem(404, "NOT_FOUND");
+        app.delete(path)
+            .key(&app.sandbox)
+            .send()
+            .await
+            .problem(404, "NOT_FOUND");
     }
     assert!(app.is_valid(&tokens["grantToken"]).await);
 }
@@ -49,13 +58,26 @@ async fn grants_of_others_do_not_exist() {
 async fn a_listing_is_filtered_by_what_is_true_now() {
     let app = TestApp::start().await;
     let (agent, other) = (app.agent(&[]).await, app.agent(&[]).await);
-    let short = app.code(&agent, json!({"expiresIn": "1m", "principalId": "user-2"})).await;
+    let short = app
+        .code(&agent, json!({"expiresIn": "1m", "principalId": "user-2"}))
+        .await;
     let body = json!({"code": short, "agentId": agent});
-    let expired = app.post("/v1/token").key(&app.live).json(&body).send().await.expect(201)["grantId"].clone();
+    let expired = app
+        .post("/v1/token")
+        .key(&app.live)
+        .json(&body)
+        .send()
+        .await
+        .expect(201)["grantId"]
+        .clone();
     app.clock.advance(Lifetime::minutes(2));
     let active = app.tokens(&agent).await["grantId"].clone();
     let revoked = app.tokens(&other).await["grantId"].clone();
-    app.delete(&format!("/v1/grants/{}", revoked.as_str().unwrap())).key(&app.live).send().await.expect(204);
+    app.delete(&format!("/v1/grants/{}", revoked.as_str().unwrap()))
+        .key(&app.live)
+        .send()
+        .await
+        .expect(204);
     for (query, expected) in [
         ("status=active", vec![&active]),
         ("status=expired", vec![&expired]),
@@ -65,12 +87,32 @@ async fn a_listing_is_filtered_by_what_is_true_now() {
         ("principalId=user-2&status=active", vec![]),
         ("agentId=nonsense", vec![]),
     ] {
-        let list = app.get(&format!("/v1/grants?{query}")).key(&app.live).send().await.expect(200);
-        let ids: Vec<&Value> = list["grants"].as_array().unwrap().iter().map(|grant| &grant["grantId"]).collect();
+        let list = app
+            .get(&format!("/v1/grants?{query}"))
+            .key(&app.live)
+            .send()
+            .await
+            .expect(200);
+        let ids: Vec<&Value> = list["grants"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|grant| &grant["grantId"])
+            .collect();
         assert_eq!(ids, expected, "{query}");
     }
-    for query in ["status=pending", "agentId=", "principalId=%00", "pageSize=0", "cursor=x"] {
-        app.get(&format!("/v1/grants?{query}")).key(&app.live).send().await.bad_request();
+    for query in [
+        "status=pending",
+        "agentId=",
+        "principalId=%00",
+        "pageSize=0",
+        "cursor=x",
+    ] {
+        app.get(&format!("/v1/grants?{query}"))
+            .key(&app.live)
+            .send()
+            .await
+            .bad_request();
     }
 }
 
@@ -82,8 +124,14 @@ async fn a_verified_grant_shows_the_claims_of_its_token() {
     let answer = verify(&app, &app.live, &tokens["grantToken"]).await;
     let claims = &answer["claims"];
     assert_eq!(answer, json!({"active": true, "claims": claims}));
-    assert_eq!((&claims["iss"], &claims["sub"], &claims["grnt"]), (&json!("https://auth.example"), &json!("user-1"), &tokens["grantId"]));
-    assert_eq!((&claims["scp"], &claims["scope"]), (&json!(["read", "write"]), &json!("read write")));
+    assert_eq!(
+        (&claims["iss"], &claims["sub"], &claims["grnt"]),
+        (&json!("https://auth.example"), &json!("user-1"), &tokens["grantId"])
+    );
+    assert_eq!(
+        (&claims["scp"], &claims["scope"]),
+        (&json!(["read", "write"]), &json!("read write"))
+    );
     assert!(claims.as_object().unwrap().values().all(|claim| !claim.is_null()));
 }
 
@@ -94,18 +142,41 @@ async fn a_bad_token_has_its_reason() {
     let tokens = app.tokens(&agent).await;
     let token = &tokens["grantToken"];
     let inactive = |reason: &str| json!({"active": false, "reason": reason});
-    assert_eq!(verify(&app, &app.sandbox, token).await, inactive("not_found"), "foreign tokens are unknown");
-    let set = |status: &str| app.patch(&format!("/v1/agents/{agent}")).key(&app.live).json(&json!({"status": status})).send();
+    assert_eq!(
+        verify(&app, &app.sandbox, token).await,
+        inactive("not_found"),
+        "foreign tokens are unknown"
+    );
+    let set = |status: &str| {
+        app.patch(&format!("/v1/agents/{agent}"))
+            .key(&app.live)
+            .json(&json!({"status": status}))
+            .send()
+    };
     set("suspended").await.expect(200);
     assert_eq!(verify(&app, &app.live, token).await, inactive("suspended"));
     assert!(!app.is_valid(token).await);
     set("active").await.expect(200);
     assert!(app.is_valid(token).await);
-    app.delete(&format!("/v1/grants/{}", tokens["grantId"].as_str().unwrap())).key(&app.live).send().await.expect(204);
+    app.delete(&format!("/v1/grants/{}", tokens["grantId"].as_str().unwrap()))
+        .key(&app.live)
+        .send()
+        .await
+        .expect(204);
     assert_eq!(verify(&app, &app.live, token).await, inactive("revoked"));
     app.clock.advance(Lifetime::days(2));
     assert_eq!(verify(&app, &app.live, token).await, inactive("expired"));
-    for body in [json!({}), json!({"token": "nonsense"}), json!({"token": ""}), json!({"token": {}})] {
-        app.post("/v1/grants/verify").key(&app.live).json(&body).send().await.bad_request();
+    for body in [
+        json!({}),
+        json!({"token": "nonsense"}),
+        json!({"token": ""}),
+        json!({"token": {}}),
+    ] {
+        app.post("/v1/grants/verify")
+            .key(&app.live)
+            .json(&body)
+            .send()
+            .await
+            .bad_request();
     }
 }

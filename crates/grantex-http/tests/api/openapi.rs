@@ -20,8 +20,16 @@ async fn the_description_covers_every_route_and_refers_to_nothing_missing() {
     let app = TestApp::start().await;
     let answer = app.get("/openapi.json").send().await;
     let document = answer.expect(200);
-    let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    let served: BTreeSet<&str> = grantex_http::route_templates().into_iter().filter(|path| *path != "unmatched").collect();
+    let described: BTreeSet<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let served: BTreeSet<&str> = grantex_http::route_templates()
+        .into_iter()
+        .filter(|path| *path != "unmatched")
+        .collect();
     assert_eq!(described, served);
     let mut found = BTreeSet::new();
     references(&document, &mut found);
@@ -37,12 +45,19 @@ async fn a_body_is_described_as_it_is_read() {
     let app = TestApp::start().await;
     let document = app.get("/openapi.json").send().await.expect(200);
     let operation = &document["paths"]["/v1/agents"]["post"];
-    assert_eq!(operation["responses"].as_object().unwrap().keys().collect::<Vec<_>>(), ["201", "400", "401", "402", "413", "415", "429", "500", "503"]);
+    assert_eq!(
+        operation["responses"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["201", "400", "401", "402", "413", "415", "429", "500", "503"]
+    );
     let schema = &document["components"]["schemas"]["AgentRegistration"];
     assert_eq!(schema["required"], serde_json::json!(["name"]));
     assert_eq!(schema["properties"]["name"]["maxLength"], 200);
     assert_eq!(schema["properties"]["description"]["type"], "string");
     assert_eq!(schema["properties"].get("redirectUris"), None);
-    let both: Vec<&String> = document["paths"]["/v1/agents/{id}"].as_object().unwrap().keys().collect();
+    let both: Vec<&String> = document["paths"]["/v1/agents/{id}"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
     assert_eq!(both, ["delete", "get", "patch", "post"]);
 }

@@ -20,7 +20,10 @@ async fn readiness_names_what_fails_and_ends_with_draining() {
     assert_eq!(app.get("/ready").send().await.expect(200), ready);
     app.store.set_read_failure(true);
     let failing = app.get("/ready").send().await.expect(503);
-    assert_eq!((&failing["status"], &failing["failing"]), (&json!("unavailable"), &json!(["store"])));
+    assert_eq!(
+        (&failing["status"], &failing["failing"]),
+        (&json!("unavailable"), &json!(["store"]))
+    );
     assert_eq!(failing["code"], "SERVICE_UNAVAILABLE");
     app.store.set_read_failure(false);
     app.app.drain();
@@ -33,15 +36,27 @@ async fn metrics_are_open_unless_a_key_is_set() {
     let app = TestApp::start().await;
     let answer = app.get("/metrics").send().await;
     assert_eq!((answer.status, answer.text()), (200, "grantex_up 1\n"));
-    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
 
     let keyed = TestApp::start_with(|_, http| http.metrics_api_key = Some(Secret::new("scrape-key".into()))).await;
     keyed.get("/metrics").send().await.problem(401, "UNAUTHORIZED");
-    keyed.get("/metrics").key("scrape-kez").send().await.problem(401, "UNAUTHORIZED");
+    keyed
+        .get("/metrics")
+        .key("scrape-kez")
+        .send()
+        .await
+        .problem(401, "UNAUTHORIZED");
     assert_eq!(keyed.get("/metrics").key("scrape-key").send().await.status, 200);
 
     let required = TestApp::start_with(|_, http| http.metrics_require_auth = true).await;
-    required.get("/metrics").send().await.problem(503, "SERVICE_UNAVAILABLE");
+    required
+        .get("/metrics")
+        .send()
+        .await
+        .problem(503, "SERVICE_UNAVAILABLE");
     let off = TestApp::start_with(|_, http| http.metrics_enabled = false).await;
     off.get("/metrics").send().await.problem(404, "NOT_FOUND");
 }
@@ -51,7 +66,13 @@ async fn the_operator_sets_plans() {
     let closed = TestApp::start().await;
     let path = |app: &TestApp, id: &str| (app.live.clone(), format!("/v1/admin/developers/{id}/plan"));
     let (key, any) = path(&closed, "dev_x");
-    closed.patch(&any).key(&key).json(&json!({"plan": "pro"})).send().await.problem(503, "SERVICE_UNAVAILABLE");
+    closed
+        .patch(&any)
+        .key(&key)
+        .json(&json!({"plan": "pro"}))
+        .send()
+        .await
+        .problem(503, "SERVICE_UNAVAILABLE");
 
     let app = TestApp::start_with(|_, http| http.admin_api_key = Some(Secret::new("admin-key".into()))).await;
     let me = app.get("/v1/me").key(&app.live).send().await.expect(200);
@@ -59,10 +80,16 @@ async fn the_operator_sets_plans() {
     let (_, own) = path(&app, id);
     let set = |path: &str, key: &str, plan| app.patch(path).key(key).json(&json!({"plan": plan})).send();
     set(&own, &app.live, json!("pro")).await.problem(401, "UNAUTHORIZED");
-    assert_eq!(set(&own, "admin-key", json!("pro")).await.expect(200), json!({"developerId": id, "plan": "pro"}));
+    assert_eq!(
+        set(&own, "admin-key", json!("pro")).await.expect(200),
+        json!({"developerId": id, "plan": "pro"})
+    );
     assert_eq!(app.get("/v1/me").key(&app.live).send().await.expect(200)["plan"], "pro");
     for plan in [json!("gold"), json!(null), json!(1)] {
-        assert_eq!(set(&own, "admin-key", plan).await.bad_request().split(' ').next(), Some("`plan`"));
+        assert_eq!(
+            set(&own, "admin-key", plan).await.bad_request().split(' ').next(),
+            Some("`plan`")
+        );
     }
     for id in ["dev_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nonsense"] {
         let (_, unknown) = path(&app, id);

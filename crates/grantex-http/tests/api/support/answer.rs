@@ -36,7 +36,11 @@ impl Answer {
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
-        if self.body.is_empty() { Value::Null } else { self.value() }
+        if self.body.is_empty() {
+            Value::Null
+        } else {
+            self.value()
+        }
     }
 
     /// The message of a refusal with this status and code, after a look at its form.

@@ -14,7 +14,10 @@ pub struct Ask<'a> {
 impl<'a> Ask<'a> {
     pub fn new(app: &'a TestApp, request: TestRequest) -> Self {
         let peer = "192.0.2.1:4711".parse().unwrap();
-        Self { app, request: request.peer_addr(peer) }
+        Self {
+            app,
+            request: request.peer_addr(peer),
+        }
     }
 
     pub fn key(self, key: &str) -> Self {
@@ -22,11 +25,17 @@ impl<'a> Ask<'a> {
     }
 
     pub fn header(self, name: &str, value: &str) -> Self {
-        Self { request: self.request.insert_header((name, value)), ..self }
+        Self {
+            request: self.request.insert_header((name, value)),
+            ..self
+        }
     }
 
     pub fn from(self, peer: &str) -> Self {
-        Self { request: self.request.peer_addr(peer.parse().unwrap()), ..self }
+        Self {
+            request: self.request.peer_addr(peer.parse().unwrap()),
+            ..self
+        }
     }
 
     pub fn json(self, body: &Value) -> Self {
@@ -38,7 +47,10 @@ impl<'a> Ask<'a> {
     }
 
     pub fn text(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        let request = self.request.insert_header(("content-type", content_type)).set_payload(body.into());
+        let request = self
+            .request
+            .insert_header(("content-type", content_type))
+            .set_payload(body.into());
         Self { request, ..self }
     }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod ask;
+pub mod gate;
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -13,6 +14,7 @@ use actix_web::{App as ActixApp, web};
 use futures_util::future::LocalBoxFuture;
 use grantex_core::developer::{Mode, Signup};
 use grantex_core::event::Event;
+use grantex_core::store::Store;
 use grantex_core::testing::{LogLines, ManualClock, MemoryStore, Recorder, SeededRandom};
 use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::{Algorithm, KeyRing};
@@ -61,10 +63,14 @@ pub struct TestApp {
     events: Recorder,
 }
 
-fn keys() -> KeyRing {
+pub fn keys() -> KeyRing {
     static KEY: OnceLock<Arc<KeyPair>> = OnceLock::new();
     let key = KEY.get_or_init(|| Arc::new(KeyPair::generate(Algorithm::Rs256).unwrap().0));
     KeyRing::new(key.clone(), key.clone(), vec![key.clone()])
+}
+
+pub fn sealer() -> MasterKey {
+    MasterKey::parse(&"5a".repeat(32)).unwrap()
 }
 
 impl TestApp {
@@ -83,8 +89,7 @@ impl TestApp {
         change(&mut settings, &mut http);
         let (store, clock, random) = (MemoryStore::new(), ManualClock::default(), SeededRandom::new(7));
         let (events, lines, measured) = (Recorder::default(), LogLines::default(), Measured::default());
-        let sealer = MasterKey::parse(&"5a".repeat(32)).unwrap();
-        let grantex = Grantex::builder(store.clone(), settings, keys(), sealer, random.clone())
+        let grantex = Grantex::builder(store.clone(), settings, keys(), sealer(), random.clone())
             .clock(clock.clone())
             .observer(events.clone())
             .build();
@@ -92,12 +97,25 @@ impl TestApp {
         let sandbox = key_of(&grantex, Mode::Sandbox).await;
         events.take();
         let app = web::Data::new(App::new(grantex, http, lines.logger(), random).observer(measured.clone()));
-        let service = Rc::new(actix_web::test::init_service(ActixApp::new().configure(grantex_http::routes(app.clone()))).await);
-        let serve = Rc::new(move |request: TestRequest| -> LocalBoxFuture<'static, ServiceResponse<BoxBody>> {
-            let service = Rc::clone(&service);
-            Box::pin(async move { service.call(request.to_request()).await.unwrap().map_into_boxed_body() })
-        });
-        Self { serve, app, store, clock, lines, measured, live, sandbox, events }
+        let service =
+            Rc::new(actix_web::test::init_service(ActixApp::new().configure(grantex_http::routes(app.clone()))).await);
+        let serve = Rc::new(
+            move |request: TestRequest| -> LocalBoxFuture<'static, ServiceResponse<BoxBody>> {
+                let service = Rc::clone(&service);
+                Box::pin(async move { service.call(request.to_request()).await.unwrap().map_into_boxed_body() })
+            },
+        );
+        Self {
+            serve,
+            app,
+            store,
+            clock,
+            lines,
+            measured,
+            live,
+            sandbox,
+            events,
+        }
     }
 
     pub fn get(&self, path: &str) -> Ask<'_> {
@@ -105,7 +123,10 @@ impl TestApp {
     }
 
     pub fn head(&self, path: &str) -> Ask<'_> {
-        Ask::new(self, TestRequest::default().method(actix_web::http::Method::HEAD).uri(path))
+        Ask::new(
+            self,
+            TestRequest::default().method(actix_web::http::Method::HEAD).uri(path),
+        )
     }
 
     pub fn post(&self, path: &str) -> Ask<'_> {
@@ -153,32 +174,57 @@ impl TestApp {
     pub async fn pending(&self, agent: &str, extra: Value) -> String {
         let mut body = json!({"agentId": agent, "principalId": "user-1", "scopes": ["read", "write"]});
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let opened = self.post("/v1/authorize").key(&self.live).json(&body).send().await.expect(201);
+        let opened = self
+            .post("/v1/authorize")
+            .key(&self.live)
+            .json(&body)
+            .send()
+            .await
+            .expect(201);
         opened["authRequestId"].as_str().unwrap().to_owned()
     }
 
     /// An approved code of the live developer.
     pub async fn code(&self, agent: &str, extra: Value) -> String {
         let request = self.pending(agent, extra).await;
-        let approved = self.post(&format!("/v1/consent/{request}/approve")).send().await.expect(200);
+        let approved = self
+            .post(&format!("/v1/consent/{request}/approve"))
+            .send()
+            .await
+            .expect(200);
         approved["code"].as_str().unwrap().to_owned()
     }
 
     /// Tokens of a new grant of the live developer.
     pub async fn tokens(&self, agent: &str) -> Value {
         let code = self.code(agent, json!({})).await;
-        self.post("/v1/token").key(&self.live).json(&json!({"code": code, "agentId": agent})).send().await.expect(201)
+        self.post("/v1/token")
+            .key(&self.live)
+            .json(&json!({"code": code, "agentId": agent}))
+            .send()
+            .await
+            .expect(201)
     }
 
     /// Whether a token verifies for the live developer.
     pub async fn is_valid(&self, token: &Value) -> bool {
-        let answer = self.post("/v1/tokens/verify").key(&self.live).json(&json!({"token": token})).send().await.expect(200);
+        let answer = self
+            .post("/v1/tokens/verify")
+            .key(&self.live)
+            .json(&json!({"token": token}))
+            .send()
+            .await
+            .expect(200);
         answer["valid"].as_bool().unwrap()
     }
 }
 
-async fn key_of(grantex: &Grantex<MemoryStore>, mode: Mode) -> String {
+pub async fn key_of<S: Store>(grantex: &Grantex<S>, mode: Mode) -> String {
     let ctx = grantex.context(slog::Logger::root(slog::Discard, slog::o!()), "test".into());
-    let signup = Signup { name: "Acme".into(), email: None, mode };
+    let signup = Signup {
+        name: "Acme".into(),
+        email: None,
+        mode,
+    };
     grantex.signup(&ctx, signup).await.unwrap().api_key.expose().clone()
 }
