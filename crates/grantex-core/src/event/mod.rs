@@ -66,8 +66,7 @@ pub enum Event {
         /// Its agent.
         agent_id: AgentId,
     },
-    /// A code was presented again, later than an impatient retry would. The attempt itself is counted by
-    /// [`Event::TokenExchangeRejected`].
+    /// A code was presented again. The attempt itself is counted by [`Event::TokenExchangeRejected`].
     CodeReuseDetected {
         /// The grant that the code was exchanged for.
         grant_id: GrantId,
@@ -78,8 +77,7 @@ pub enum Event {
         /// Whether the grant was revoked for it.
         is_revoked: bool,
     },
-    /// A refresh token was presented again, later than an impatient retry would. The attempt itself is counted by
-    /// [`Event::TokenRefreshRejected`].
+    /// A refresh token was presented again. The attempt itself is counted by [`Event::TokenRefreshRejected`].
     RefreshReuseDetected {
         /// The grant.
         grant_id: GrantId,

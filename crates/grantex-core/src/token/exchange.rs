@@ -103,19 +103,24 @@ impl<S: Store> Grantex<S> {
         let code_hash = command.code.sha256();
         let (request, agent) = self.request_of_code(code_hash.clone()).await?.ok_or(ExchangeError::InvalidCode)?;
         let is_for_caller = request.developer_id == developer.id && command.agent_id.as_ref() == Some(&request.agent_id);
-        let may_act = agent.is_some_and(|agent| agent.status == AgentStatus::Active);
-        if !is_for_caller || !may_act {
+        if !is_for_caller {
+            return Err(ExchangeError::InvalidCode);
+        }
+        // Before the agent is looked at: a stolen code is noticed while the agent is suspended, too.
+        if let AuthRequestState::Consumed { consumed_at, grant_id, .. } = &request.status {
+            self.code_was_reused(ctx, developer, grant_id.clone(), *consumed_at).await?;
+            return Err(ExchangeError::Reused);
+        }
+        if agent.is_none_or(|agent| agent.status != AgentStatus::Active) {
             return Err(ExchangeError::InvalidCode);
         }
         let now = self.now();
         match &request.status {
-            AuthRequestState::Consumed { consumed_at, grant_id, .. } => {
-                self.code_was_reused(ctx, developer, grant_id.clone(), *consumed_at).await?;
-                return Err(ExchangeError::Reused);
-            }
             AuthRequestState::Approved { code_expires_at, .. } if *code_expires_at <= now => return Err(ExchangeError::Expired),
             AuthRequestState::Approved { .. } => {}
-            AuthRequestState::Pending | AuthRequestState::Denied => return Err(ExchangeError::InvalidCode),
+            AuthRequestState::Pending | AuthRequestState::Denied | AuthRequestState::Consumed { .. } => {
+                return Err(ExchangeError::InvalidCode);
+            }
         }
         if command.redirect_uri.is_some() && command.redirect_uri != request.redirect_uri {
             return Err(ExchangeError::RedirectUriMismatch);
@@ -127,7 +132,18 @@ impl<S: Store> Grantex<S> {
             }
         }
         let minted = self.mint(&self.grant_of_request(&request, now), now)?;
-        self.store_exchange(ctx, developer, request, code_hash, minted).await
+        match self.store_exchange(ctx, developer, request, code_hash.clone(), minted).await {
+            Err(ExchangeError::Reused) => {
+                // Lost a race for the code: what won is there now.
+                if let Some((request, _)) = self.request_of_code(code_hash).await?
+                    && let AuthRequestState::Consumed { consumed_at, grant_id, .. } = request.status
+                {
+                    self.code_was_reused(ctx, developer, grant_id, consumed_at).await?;
+                }
+                Err(ExchangeError::Reused)
+            }
+            result => result,
+        }
     }
 
     async fn request_of_code(&self, code_hash: SecretHash) -> Result<Option<(AuthRequest, Option<Agent>)>, StoreError> {
@@ -197,12 +213,10 @@ impl<S: Store> Grantex<S> {
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 let first = unit.tx.first_token_of_grant(&grant_id).await?;
-                if is_early && first.as_ref().is_none_or(|first| first.token.refresh_use.is_none()) {
-                    return Ok(());
-                }
+                let is_impatient = is_early && first.as_ref().is_none_or(|first| first.token.refresh_use.is_none());
                 let developer = unit.developer()?.clone();
                 let Some(grant) = unit.tx.grant(&developer, &grant_id).await? else { return Ok(()) };
-                let is_revoked = unit.revoke_with_descendants(&grant, RevokedBy::CodeReuse).await?;
+                let is_revoked = !is_impatient && unit.revoke_with_descendants(&grant, RevokedBy::CodeReuse).await?;
                 unit.record(Event::CodeReuseDetected {
                     grant_id,
                     agent_id: grant.agent_id,

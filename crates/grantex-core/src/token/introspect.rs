@@ -1,6 +1,5 @@
 //! OAuth's own questions about tokens: introspection (RFC 7662) and revocation (RFC 7009).
 
-use crate::agent::AgentStatus;
 use crate::context::Context;
 use crate::developer::Developer;
 use crate::error::StoreError;
@@ -55,23 +54,12 @@ impl<S: Store> Grantex<S> {
     }
 
     async fn introspect_refresh(&self, developer: &Developer, token: &str) -> Result<Introspection, StoreError> {
-        let hash = SecretHash::of(token);
-        let found = self
-            .store
-            .read(move |tx| {
-                Box::pin(async move {
-                    let Some(record) = tx.token_by_refresh(&hash).await? else { return Ok(None) };
-                    let ancestors = tx.ancestors(&record.grant).await?;
-                    Ok::<_, StoreError>(Some((record, ancestors)))
-                })
-            })
-            .await?;
+        let found = self.refresh_record(SecretHash::of(token)).await?;
         let Some((record, ancestors)) = found else { return Ok(Introspection::Inactive) };
         let now = self.now();
         let is_good = record.token.developer_id == developer.id
             && record.token.refresh_use.is_none()
             && record.token.refresh_expires_at > now
-            && record.agent_status == Some(AgentStatus::Active)
             && judge(&record.grant, record.agent_status, &ancestors, now) == Authority::InForce;
         Ok(if is_good { Introspection::Refresh(Box::new(record)) } else { Introspection::Inactive })
     }

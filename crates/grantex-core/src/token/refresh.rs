@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use crate::agent::AgentStatus;
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::{Event, RefreshStatus};
-use crate::grant::{Grant, GrantStatus, RevokedBy};
+use crate::grant::{Ancestor, Grant, RevokedBy};
 use crate::grantex::Grantex;
 use crate::id::AgentId;
 use crate::secret::{Secret, SecretHash};
 use crate::store::Store;
 use crate::token::issue::Minted;
 use crate::token::signer::SignError;
+use crate::token::verify::{Authority, ancestors_of, judge};
 use crate::token::{RefreshUse, Replay, TokenRecord};
 
 /// A client's name for one refresh, under which the same answer may be had again.
@@ -77,10 +77,10 @@ pub enum RefreshError {
     /// It, or its grant, has expired.
     #[error("the refresh token or its grant has expired")]
     Expired,
-    /// The grant is revoked.
+    /// The grant, or one above it, is revoked, or its agent was deleted.
     #[error("the grant is revoked")]
     Revoked,
-    /// The agent is suspended or deleted.
+    /// The agent, or one that handed the grant on, is suspended.
     #[error("the agent is not active")]
     AgentInactive,
     /// The token could not be signed.
@@ -100,6 +100,28 @@ impl RefreshError {
             Self::Expired => RefreshStatus::Expired,
             Self::Revoked | Self::AgentInactive => RefreshStatus::Revoked,
             Self::Signing(_) | Self::Store(_) => RefreshStatus::Error,
+        }
+    }
+}
+
+/// A presented refresh token, and what stands above its grant.
+struct Presented {
+    record: TokenRecord,
+    ancestors: Vec<Ancestor>,
+}
+
+impl Presented {
+    /// Judged like the tokens that would come of it: nothing is issued that would not verify.
+    fn check(&self, now: Timestamp) -> Result<(), RefreshError> {
+        let Self { record, ancestors } = self;
+        match judge(&record.grant, record.agent_status, ancestors, now) {
+            Authority::Revoked => Err(RefreshError::Revoked),
+            Authority::Suspended => Err(RefreshError::AgentInactive),
+            Authority::Expired => Err(RefreshError::Expired),
+            Authority::InForce if record.token.refresh_expires_at <= now && record.token.refresh_use.is_none() => {
+                Err(RefreshError::Expired)
+            }
+            Authority::InForce => Ok(()),
         }
     }
 }
@@ -127,30 +149,43 @@ impl<S: Store> Grantex<S> {
     }
 
     async fn try_refresh(&self, ctx: &Context, developer: &Developer, command: &RefreshToken) -> Result<Refreshed, RefreshError> {
-        let record = self.record_of_refresh(developer, command).await?;
-        if record.token.refresh_use.is_some() {
-            return self.refresh_again(ctx, developer, command, record).await;
+        let presented = self.presented(developer, command).await?;
+        if presented.record.token.refresh_use.is_some() {
+            return self.refresh_again(ctx, developer, command, presented).await;
         }
         let now = self.now();
-        check_refreshable(&record, now)?;
-        let minted = self.mint(&record.grant, now)?;
-        match self.store_refresh(ctx, developer, command, &record, minted).await? {
+        presented.check(now)?;
+        let minted = self.mint(&presented.record.grant, now)?;
+        match self.store_refresh(ctx, developer, command, &presented.record, minted).await? {
             Attempt::Done(refreshed) => Ok(*refreshed),
             Attempt::Lost => {
-                let record = self.record_of_refresh(developer, command).await?;
-                self.refresh_again(ctx, developer, command, record).await
+                let presented = self.presented(developer, command).await?;
+                self.refresh_again(ctx, developer, command, presented).await
             }
         }
     }
 
-    async fn record_of_refresh(&self, developer: &Developer, command: &RefreshToken) -> Result<TokenRecord, RefreshError> {
-        let hash = command.refresh_token.sha256();
-        let record = self.store.read(move |tx| Box::pin(async move { tx.token_by_refresh(&hash).await })).await?;
-        let record = record.filter(|record| record.token.developer_id == developer.id).ok_or(RefreshError::Unknown)?;
+    async fn presented(&self, developer: &Developer, command: &RefreshToken) -> Result<Presented, RefreshError> {
+        let found = self.refresh_record(command.refresh_token.sha256()).await?;
+        let (record, ancestors) =
+            found.filter(|(record, _)| record.token.developer_id == developer.id).ok_or(RefreshError::Unknown)?;
         if command.agent_id.as_ref() != Some(record.agent_id()) {
             return Err(RefreshError::AgentMismatch);
         }
-        Ok(record)
+        Ok(Presented { record, ancestors })
+    }
+
+    /// The issuance of a refresh token, whoever the developer is, with what stands above its grant.
+    pub(super) async fn refresh_record(&self, hash: SecretHash) -> Result<Option<(TokenRecord, Vec<Ancestor>)>, StoreError> {
+        self.store
+            .read(move |tx| {
+                Box::pin(async move {
+                    let Some(record) = tx.token_by_refresh(&hash).await? else { return Ok(None) };
+                    let ancestors = ancestors_of(tx, &record.grant).await?;
+                    Ok(Some((record, ancestors)))
+                })
+            })
+            .await
     }
 
     async fn store_refresh(
@@ -188,9 +223,9 @@ impl<S: Store> Grantex<S> {
         ctx: &Context,
         developer: &Developer,
         command: &RefreshToken,
-        record: TokenRecord,
+        presented: Presented,
     ) -> Result<Refreshed, RefreshError> {
-        let Some(used) = record.token.refresh_use.clone() else { return Err(RefreshError::Reused) };
+        let Some(used) = presented.record.token.refresh_use.clone() else { return Err(RefreshError::Reused) };
         let now = self.now();
         let successor = used.successor.clone();
         let successor = self.store.read(move |tx| Box::pin(async move { tx.token(&successor).await })).await?;
@@ -200,19 +235,15 @@ impl<S: Store> Grantex<S> {
             && *key_hash == replay.key_hash
         {
             // The client says that this is the same refresh, so it is never taken for theft.
-            check_refreshable(&record, now)?;
+            presented.check(now)?;
             let is_fresh = now <= used.at.plus(self.parts.settings.replay_window);
             let opened = replay.sealed.as_deref().filter(|_| is_fresh && is_successor_unused);
-            let answer = opened.and_then(|sealed| self.open_replay(&record, sealed)).ok_or(RefreshError::Reused)?;
+            let answer = opened.and_then(|sealed| self.open_replay(&presented.record, sealed)).ok_or(RefreshError::Reused)?;
             self.emit(ctx, &Event::RefreshReplayed { grant_id: answer.grant.id.clone(), agent_id: answer.grant.agent_id.clone() });
             return Ok(answer);
         }
         let is_impatient = now <= used.at.plus(self.parts.settings.refresh_grace) && is_successor_unused;
-        let has_answer = used.replay.as_ref().is_some_and(|replay| replay.sealed.is_some());
-        if is_impatient && !has_answer {
-            return Err(RefreshError::Reused);
-        }
-        self.refresh_was_reused(ctx, developer, record, is_impatient).await?;
+        self.refresh_was_reused(ctx, developer, presented.record, is_impatient).await?;
         Err(RefreshError::Reused)
     }
 
@@ -227,10 +258,7 @@ impl<S: Store> Grantex<S> {
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 unit.tx.forget_replay(&record.token.id).await?;
-                if is_impatient {
-                    return Ok(());
-                }
-                let is_revoked = unit.revoke_with_descendants(&record.grant, RevokedBy::RefreshReuse).await?;
+                let is_revoked = !is_impatient && unit.revoke_with_descendants(&record.grant, RevokedBy::RefreshReuse).await?;
                 unit.record(Event::RefreshReuseDetected {
                     grant_id: record.grant.id,
                     agent_id: record.grant.agent_id,
@@ -276,18 +304,4 @@ impl<S: Store> Grantex<S> {
 
 fn replay_context(record: &TokenRecord) -> String {
     format!("refresh-replay:{}", record.token.id)
-}
-
-fn check_refreshable(record: &TokenRecord, now: Timestamp) -> Result<(), RefreshError> {
-    if record.agent_status != Some(AgentStatus::Active) {
-        return Err(RefreshError::AgentInactive);
-    }
-    match record.grant.status(now) {
-        GrantStatus::Revoked => Err(RefreshError::Revoked),
-        GrantStatus::Expired => Err(RefreshError::Expired),
-        GrantStatus::Active if record.token.refresh_expires_at <= now && record.token.refresh_use.is_none() => {
-            Err(RefreshError::Expired)
-        }
-        GrantStatus::Active => Ok(()),
-    }
 }

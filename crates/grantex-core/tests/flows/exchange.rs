@@ -51,7 +51,9 @@ async fn an_early_second_use_of_a_code_is_refused_and_harms_nothing() {
     world.recorder.take();
     world.clock.advance(Lifetime::seconds(10));
     assert!(matches!(world.exchange(&agent, &code).await, Err(ExchangeError::Reused)));
-    assert_eq!(world.recorder.take(), [Event::TokenExchangeRejected { status: ExchangeStatus::Reuse }]);
+    let events = world.recorder.take();
+    assert!(matches!(&events[0], Event::CodeReuseDetected { is_revoked: false, .. }));
+    assert_eq!(events[1..], [Event::TokenExchangeRejected { status: ExchangeStatus::Reuse }]);
     assert!(world.verify(&token.jwt).await.is_ok());
 }
 
@@ -177,4 +179,21 @@ async fn a_caller_that_gave_up_in_time_gets_nothing_done() {
     let command = ExchangeCode { code: code.clone(), agent_id: Some(agent.id.clone()), verifier: None, redirect_uri: None };
     assert!(world.grantex.exchange_code(&ctx, &world.developer, command).await.is_err());
     assert!(world.exchange(&agent, &code).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_second_use_is_noticed_while_the_agent_is_suspended() {
+    let world = World::new().await;
+    let agent = world.agent(&[]).await;
+    let code = world.code(&agent, &["read"]).await;
+    let token = world.exchange(&agent, &code).await.unwrap();
+    let set = async |status| {
+        let changes = AgentChanges { status: Some(status), ..AgentChanges::default() };
+        world.grantex.update_agent(&world.ctx(), &world.developer, agent.id.clone(), changes).await.unwrap();
+    };
+    set(AgentStatus::Suspended).await;
+    world.clock.advance(Lifetime::minutes(1));
+    assert!(matches!(world.exchange(&agent, &code).await, Err(ExchangeError::Reused)));
+    set(AgentStatus::Active).await;
+    assert_eq!(world.verify(&token.jwt).await, Err(InvalidReason::Revoked));
 }

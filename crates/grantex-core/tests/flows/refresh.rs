@@ -90,7 +90,9 @@ async fn an_impatient_second_use_without_a_key_is_only_refused() {
     world.clock.advance(Lifetime::seconds(60));
     world.recorder.take();
     assert!(matches!(world.refresh(&agent, &first.refresh_token, None).await, Err(RefreshError::Reused)));
-    assert_eq!(world.recorder.take(), [Event::TokenRefreshRejected { status: RefreshStatus::ReuseDetected }]);
+    let events = world.recorder.take();
+    assert!(matches!(&events[0], Event::RefreshReuseDetected { is_revoked: false, .. }));
+    assert_eq!(events[1..], [Event::TokenRefreshRejected { status: RefreshStatus::ReuseDetected }]);
     assert!(world.verify(&second.jwt).await.is_ok());
 }
 
@@ -147,4 +149,22 @@ async fn a_refresh_token_is_bound_to_its_agent_and_developer_and_ends_with_the_g
     assert!(matches!(world.grantex.refresh_token(&world.ctx(), &stranger, command).await, Err(RefreshError::Unknown)));
     world.clock.advance(Lifetime::hours(24));
     assert!(matches!(world.refresh(&agent, &token.refresh_token, None).await, Err(RefreshError::Expired)));
+}
+
+#[tokio::test]
+async fn a_delegated_grant_is_not_refreshed_while_its_delegator_may_not_act() {
+    let world = World::new().await;
+    let (agent, helper) = (world.agent(&[]).await, world.agent(&[]).await);
+    let root = world.issue(&agent, &["read"]).await;
+    let child = world.delegate(&root, &helper, &["read"]).await.unwrap();
+    let set = async |status| {
+        let changes = AgentChanges { status: Some(status), ..AgentChanges::default() };
+        world.grantex.update_agent(&world.ctx(), &world.developer, agent.id.clone(), changes).await.unwrap();
+    };
+    set(AgentStatus::Suspended).await;
+    assert!(matches!(world.refresh(&helper, &child.refresh_token, None).await, Err(RefreshError::AgentInactive)));
+    set(AgentStatus::Active).await;
+    world.refresh(&helper, &child.refresh_token, Some(KEY)).await.unwrap();
+    set(AgentStatus::Suspended).await;
+    assert!(matches!(world.refresh(&helper, &child.refresh_token, Some(KEY)).await, Err(RefreshError::AgentInactive)));
 }
