@@ -377,3 +377,30 @@ async fn a_status_needs_something_to_ask_about() {
         .await;
     assert_eq!(long.bad_request(), "`grantId` must be 1 to 256 characters");
 }
+
+#[actix_web::test]
+async fn the_longest_token_that_can_be_issued_is_verified() {
+    let app = TestApp::start().await;
+    let agent = app.agent(&[]).await;
+    let scopes: Vec<String> = (0..100)
+        .map(|number| format!("{number:03}{}", "\u{1f512}".repeat(253)))
+        .collect();
+    let code = app.code(&agent, json!({"scopes": scopes})).await;
+    let exchange = json!({"code": code, "agentId": agent});
+    let tokens = app
+        .post("/v1/token")
+        .key(&app.live)
+        .json(&exchange)
+        .send()
+        .await
+        .expect(201);
+    assert!(tokens["grantToken"].as_str().unwrap().len() > 65_536);
+    assert!(app.is_valid(&tokens["grantToken"]).await);
+    let introspected = app
+        .post("/v1/introspect")
+        .key(&app.live)
+        .json(&json!({"token": tokens["grantToken"]}))
+        .send()
+        .await;
+    assert_eq!(introspected.expect(200)["active"], true);
+}
