@@ -1,0 +1,169 @@
+//! `docs/logging.md` tells the truth about every event.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use grantex_core::clock::Timestamp;
+use grantex_core::event::{
+    AgentChange, AuthorizeStatus, ConsentOutcome, DenialReason, Event, ExchangeStatus, RefreshStatus, TokenIssue,
+    VerifyStatus,
+};
+use grantex_core::grant::RevokedBy;
+use grantex_core::id::{AgentId, DeveloperId, GrantId, TokenId};
+use grantex_core::scope::Scopes;
+use grantex_core::testing::LogLines;
+use slog::Level;
+
+const DOCS: &str = include_str!("../../../docs/logging.md");
+
+/// Every event, with all the fields it can have.
+fn events() -> Vec<Event> {
+    let ulid = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    let grant_id = GrantId::parse(&format!("grnt_{ulid}")).unwrap();
+    let agent_id = AgentId::parse(&format!("ag_{ulid}")).unwrap();
+    let token_id = TokenId::parse(&format!("tok_{ulid}")).unwrap();
+    let developer_id = DeveloperId::parse(&format!("dev_{ulid}")).unwrap();
+    let principal_id = "user-1".to_owned();
+    let scopes = Scopes::from_stored("read write");
+    let issue = TokenIssue {
+        token_id: token_id.clone(),
+        grant_id: grant_id.clone(),
+        agent_id: agent_id.clone(),
+        principal_id: principal_id.clone(),
+        scopes: scopes.clone(),
+        expires_at: Timestamp::from_millis(0),
+    };
+    vec![
+        Event::GrantCreated {
+            grant_id: grant_id.clone(),
+            agent_id: agent_id.clone(),
+            principal_id: principal_id.clone(),
+            scopes: scopes.clone(),
+            expires_at: Timestamp::from_millis(0),
+            delegation_depth: 1,
+            parent_grant_id: Some(grant_id.clone()),
+        },
+        Event::GrantRevoked {
+            grant_id: grant_id.clone(),
+            agent_id: agent_id.clone(),
+            principal_id: principal_id.clone(),
+            revoked_by: RevokedBy::Developer,
+            cascade_count: 2,
+            root_was_active: true,
+        },
+        Event::TokenExchanged(issue.clone()),
+        Event::TokenRefreshed(issue.clone()),
+        Event::TokenDelegated(issue),
+        Event::RefreshReplayed {
+            grant_id: grant_id.clone(),
+            agent_id: agent_id.clone(),
+        },
+        Event::CodeReuseDetected {
+            grant_id: grant_id.clone(),
+            agent_id: agent_id.clone(),
+            principal_id: principal_id.clone(),
+            is_revoked: true,
+        },
+        Event::RefreshReuseDetected {
+            grant_id: grant_id.clone(),
+            agent_id: agent_id.clone(),
+            principal_id: principal_id.clone(),
+            is_revoked: true,
+        },
+        Event::TokenExchangeRejected {
+            status: ExchangeStatus::Pkce,
+        },
+        Event::TokenRefreshRejected {
+            status: RefreshStatus::Expired,
+        },
+        Event::AuthRequestOpened {
+            agent_id: agent_id.clone(),
+            principal_id: principal_id.clone(),
+            scopes: scopes.clone(),
+        },
+        Event::AuthorizeRejected {
+            status: AuthorizeStatus::AgentNotFound,
+        },
+        Event::AuthRequestDenied {
+            agent_id: agent_id.clone(),
+            principal_id: principal_id.clone(),
+            reason: DenialReason::Policy,
+            scopes,
+        },
+        Event::Consent {
+            outcome: ConsentOutcome::Approved,
+            decided_after: Some(Duration::from_secs(1)),
+        },
+        Event::TokenVerified,
+        Event::TokenVerificationFailed {
+            status: VerifyStatus::Revoked,
+            token_id: Some(token_id.clone()),
+        },
+        Event::TokenRevoked {
+            token_id,
+            grant_id,
+            agent_id: agent_id.clone(),
+            principal_id,
+        },
+        Event::AuditEntryLogged,
+        Event::DeveloperSignedUp {
+            developer_id: developer_id.clone(),
+        },
+        Event::ApiKeyRotated { developer_id },
+        Event::AgentChanged {
+            agent_id,
+            change: AgentChange::Deleted,
+        },
+        Event::RateLimitHit {
+            ip: "192.0.2.1".into(),
+            endpoint: "/v1/token",
+            retry_after: 3,
+        },
+        Event::DatabaseConnectionError {
+            error: "refused".into(),
+            pool: "postgres",
+        },
+    ]
+}
+
+/// The rows of the table of events: message, level, fields.
+fn documented() -> Vec<(String, String, BTreeSet<String>)> {
+    let (_, rest) = DOCS.split_once("## Events").unwrap();
+    let (table, _) = rest.split_once("\n## ").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [message, level, fields] = cells.try_into().unwrap();
+        let fields = fields
+            .split(", ")
+            .map(|field| field.trim_matches(['(', ')']).to_owned())
+            .collect();
+        (message.trim_matches('`').to_owned(), level.to_owned(), fields)
+    })
+    .collect()
+}
+
+#[test]
+fn every_event_is_logged_as_documented() {
+    let rows = documented();
+    let mut told = BTreeSet::new();
+    for event in events() {
+        let lines = LogLines::default();
+        event.log(&lines.logger(), Duration::from_millis(45));
+        let [line] = lines.take().try_into().unwrap();
+        let level = match line.level {
+            Level::Critical | Level::Error => "error",
+            Level::Warning => "warn",
+            Level::Info => "info",
+            Level::Debug | Level::Trace => "debug",
+        };
+        let fields: BTreeSet<String> = line.fields.keys().cloned().collect();
+        let row = (line.message.clone(), level.to_owned(), fields);
+        assert!(rows.contains(&row), "docs/logging.md lacks {row:?}");
+        told.insert(line.message);
+    }
+    let documented: BTreeSet<String> = rows.into_iter().map(|(message, _, _)| message).collect();
+    assert_eq!(told, documented);
+}
