@@ -10,7 +10,7 @@ use grantex_core::token::crypto::SystemEntropy;
 use grantex_http::HttpSettings;
 use grantex_metrics::Metrics;
 use grantex_store::AnyStore;
-use slog::{Logger, info, o, warn};
+use slog::{Logger, error, info, o, warn};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -34,7 +34,9 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     };
     let telemetry = telemetry::start(config.logs, metrics.clone(), Arc::new(SystemClock::new()));
     // The log is written to its end when this returns, because the telemetry is dropped then.
-    rt::System::new().block_on(run(config, metrics, telemetry.logger.clone()))
+    rt::System::new()
+        .block_on(run(config, metrics, telemetry.logger.clone()))
+        .inspect_err(|failure| error!(telemetry.logger, "failed"; "error" => failure.to_string()))
 }
 
 async fn run(config: Config, metrics: Option<Metrics>, logger: Logger) -> Result<(), Failure> {
@@ -77,7 +79,10 @@ async fn run(config: Config, metrics: Option<Metrics>, logger: Logger) -> Result
     }
     // Nobody listens only when every worker has ended already.
     let _ = stop.send(true);
-    jobs.join().await;
+    // A job that waits for a stalled database must not hold up the end; what it had not committed, the next start does.
+    if rt::time::timeout(config.http.shutdown_timeout, jobs.join()).await.is_err() {
+        warn!(logger, "job.unfinished");
+    }
     info!(logger, "stopped");
     Ok(())
 }

@@ -59,7 +59,7 @@ async fn list(manager: &KeyManager<AnyStore>, clock: &dyn Clock) -> Result<(), F
             "{:<43}  {:<9}  {state:<9}  {}  {}",
             key.kid,
             key.algorithm,
-            key.created_at.to_string(),
+            key.created_at,
             key.activates_at
         ))?;
     }
