@@ -80,7 +80,10 @@ async fn run(config: Config, metrics: Option<Metrics>, logger: Logger) -> Result
     // Nobody listens only when every worker has ended already.
     let _ = stop.send(true);
     // A job that waits for a stalled database must not hold up the end; what it had not committed, the next start does.
-    if rt::time::timeout(config.http.shutdown_timeout, jobs.join()).await.is_err() {
+    if rt::time::timeout(config.http.shutdown_timeout, jobs.join())
+        .await
+        .is_err()
+    {
         warn!(logger, "job.unfinished");
     }
     info!(logger, "stopped");

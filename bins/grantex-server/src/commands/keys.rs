@@ -57,10 +57,7 @@ async fn list(manager: &KeyManager<AnyStore>, clock: &dyn Clock) -> Result<(), F
         let state = state(key, signing.as_deref(), clock);
         line(&format!(
             "{:<43}  {:<9}  {state:<9}  {}  {}",
-            key.kid,
-            key.algorithm,
-            key.created_at,
-            key.activates_at
+            key.kid, key.algorithm, key.created_at, key.activates_at
         ))?;
     }
     Ok(())

@@ -169,7 +169,7 @@ pub(super) fn read(env: &mut Env) -> Http {
         did_web_domain: env.parsed(&DID_WEB_DOMAIN, None, |text| domain(text).map(Some)),
         cors_allowed_origins: env.parsed(&CORS_ALLOWED_ORIGINS, Vec::new(), origins),
         trust_proxy: env.parsed(&TRUST_PROXY, TrustProxy::default(), |text| {
-            TrustProxy::parse(text).map_err(|error| error.to_string())
+            TrustProxy::parse(text).map_err(|error| error.to_string().trim_start_matches("it ").to_owned())
         }),
         workers: usize::try_from(env.number(&WORKERS, processors(), 1..=1024)).unwrap_or(1),
         request_deadline: env.duration(&REQUEST_DEADLINE, Duration::from_secs(5)),

@@ -54,7 +54,7 @@ fn all_problems_are_told_together_and_without_secrets() {
         [
             "PORT: must be a port from 1 to 65535, not \"70000\"",
             "PUBLIC_BASE_URL: must be set in production",
-            "TRUST_PROXY: it must not trust everybody, not \"true\"",
+            "TRUST_PROXY: must not trust everybody, not \"true\"",
             "ADMIN_API_KEY: must have at least 16 characters",
             "DATABASE_URL: must be a path, sqlite:<path> or postgres://…",
             "GRANTEX_MASTER_KEY: the master key must be 32 bytes, as 64 hex digits or base64",
