@@ -63,6 +63,10 @@ pub struct Agent {
 impl Agent {
     /// The first of `asked` that this agent may not ask for.
     pub fn first_forbidden<'a>(&self, asked: &'a Scopes) -> Option<&'a str> {
-        if self.is_restricted { asked.first_outside(self.scopes.as_slice()) } else { None }
+        if self.is_restricted {
+            asked.first_outside(self.scopes.as_slice())
+        } else {
+            None
+        }
     }
 }

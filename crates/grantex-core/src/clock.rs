@@ -47,7 +47,9 @@ impl Timestamp {
 
     /// Reads an RFC 3339 date-time; sub-millisecond digits are dropped.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text).ok().map(|at| Self(at.timestamp_millis()))
+        DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|at| Self(at.timestamp_millis()))
     }
 }
 
@@ -157,9 +159,14 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock whose monotonic time starts now.
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the system clock"
+    )]
     pub fn new() -> Self {
-        Self { started: std::time::Instant::now() }
+        Self {
+            started: std::time::Instant::now(),
+        }
     }
 }
 
@@ -170,13 +177,21 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the system clock"
+    )]
     fn now(&self) -> Timestamp {
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the system clock"
+    )]
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
     }
@@ -190,15 +205,34 @@ mod tests {
     fn lifetimes_are_read_in_their_wire_form_only() {
         assert_eq!(Lifetime::parse("24h"), Some(Lifetime::hours(24)));
         assert_eq!(Lifetime::parse("15m"), Some(Lifetime::minutes(15)));
-        for text in ["", "h", "0s", "-1h", "1w", "1 h", "24", "1.5h", "٣h", "+1h", "999999999999999999999d", "9007199254740993d"] {
+        for text in [
+            "",
+            "h",
+            "0s",
+            "-1h",
+            "1w",
+            "1 h",
+            "24",
+            "1.5h",
+            "٣h",
+            "+1h",
+            "999999999999999999999d",
+            "9007199254740993d",
+        ] {
             assert_eq!(Lifetime::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn instants_print_as_iso_8601_with_milliseconds() {
-        assert_eq!(Timestamp::from_millis(1_893_553_445_006).to_string(), "2030-01-02T03:04:05.006Z");
-        assert_eq!(Timestamp::parse_rfc3339("2030-01-02T03:04:05.006Z"), Some(Timestamp::from_millis(1_893_553_445_006)));
+        assert_eq!(
+            Timestamp::from_millis(1_893_553_445_006).to_string(),
+            "2030-01-02T03:04:05.006Z"
+        );
+        assert_eq!(
+            Timestamp::parse_rfc3339("2030-01-02T03:04:05.006Z"),
+            Some(Timestamp::from_millis(1_893_553_445_006))
+        );
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 

@@ -22,7 +22,13 @@ struct Inner {
 impl Context {
     /// A context for a call that began at `started` on the monotonic clock. `logger` should already carry the request id.
     pub fn new(logger: Logger, request_id: String, started: Duration) -> Self {
-        Self(Arc::new(Inner { logger, request_id, started, admission: Admission::default(), entered: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            logger,
+            request_id,
+            started,
+            admission: Admission::default(),
+            entered: AtomicBool::new(false),
+        }))
     }
 
     /// The call's logger.
@@ -71,12 +77,16 @@ impl Admission {
     /// Begins the unit; `false` means that the caller is gone and nothing may be done.
     pub fn begin(&self) -> bool {
         // A call may run several units one after another; the first one to begin ends the right to withdraw.
-        self.0.compare_exchange(WAITING, BEGUN, Ordering::AcqRel, Ordering::Acquire) != Err(WITHDRAWN)
+        self.0
+            .compare_exchange(WAITING, BEGUN, Ordering::AcqRel, Ordering::Acquire)
+            != Err(WITHDRAWN)
     }
 
     /// Gives up; `true` means that no unit has begun and none will.
     pub fn withdraw(&self) -> bool {
-        self.0.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire) != Err(BEGUN)
+        self.0
+            .compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire)
+            != Err(BEGUN)
     }
 }
 

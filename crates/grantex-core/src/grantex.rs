@@ -137,7 +137,13 @@ impl<S: Store> Builder<S> {
 
 impl<S: Store> Grantex<S> {
     /// Begins to build a service: its store, settings, keys, the sealer for what is kept encrypted, and randomness.
-    pub fn builder(store: S, settings: Settings, keys: KeyRing, sealer: impl Sealer, random: impl Random) -> Builder<S> {
+    pub fn builder(
+        store: S,
+        settings: Settings,
+        keys: KeyRing,
+        sealer: impl Sealer,
+        random: impl Random,
+    ) -> Builder<S> {
         Builder {
             store,
             settings,
@@ -194,13 +200,21 @@ impl<S: Store> Grantex<S> {
 
     /// Runs a unit of work: `work`, then audit entries, events and the developer's counters, then the commit; then every
     /// recorded event is emitted. On `Err` nothing is committed and nothing is emitted.
-    pub(crate) async fn transact<T, E, F>(&self, ctx: &Context, developer: Option<&DeveloperId>, work: F) -> Result<T, E>
+    pub(crate) async fn transact<T, E, F>(
+        &self,
+        ctx: &Context,
+        developer: Option<&DeveloperId>,
+        work: F,
+    ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: for<'u, 't> FnOnce(&'u mut Unit<'t>) -> BoxFuture<'u, Result<T, E>> + Send + 'static,
     {
-        let options = UnitOptions { developer: developer.cloned(), admission: ctx.admission().clone() };
+        let options = UnitOptions {
+            developer: developer.cloned(),
+            admission: ctx.admission().clone(),
+        };
         let developer = developer.cloned();
         let parts = Arc::clone(&self.parts);
         let (value, events) = self

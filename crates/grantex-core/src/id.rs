@@ -125,7 +125,9 @@ impl AuditId {
 fn is_ulid(text: &str) -> bool {
     text.len() == 26
         && text.starts_with(|first: char| matches!(first, '0'..='7'))
-        && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'H' | b'J' | b'K' | b'M' | b'N' | b'P'..=b'T' | b'V'..=b'Z'))
+        && text.bytes().all(
+            |byte| matches!(byte, b'0'..=b'9' | b'A'..=b'H' | b'J' | b'K' | b'M' | b'N' | b'P'..=b'T' | b'V'..=b'Z'),
+        )
 }
 
 #[cfg(test)]
@@ -144,7 +146,13 @@ mod tests {
         let id: GrantId = new_id(&Counting, Timestamp::from_millis(1_893_553_445_006));
         assert_eq!(GrantId::parse(id.as_str()), Some(id.clone()));
         assert_eq!(AgentId::parse(id.as_str()), None);
-        for text in ["grnt_", "grnt_01", "grnt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "grnt_01arz3ndektsv4rrffq69g5fav", "grnt_01ARZ3NDEKTSV4RRFFQ69G5FA\0"] {
+        for text in [
+            "grnt_",
+            "grnt_01",
+            "grnt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "grnt_01arz3ndektsv4rrffq69g5fav",
+            "grnt_01ARZ3NDEKTSV4RRFFQ69G5FA\0",
+        ] {
             assert_eq!(GrantId::parse(text), None, "{text}");
         }
     }

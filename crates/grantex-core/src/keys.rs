@@ -13,7 +13,7 @@ use crate::principal::MAX_SESSION;
 use crate::secret::Secret;
 use crate::store::{KeyState, Store, StoredKey, UnitOptions};
 use crate::token::crypto::{KeyError, KeyPair};
-use crate::token::signer::{Algorithm, KeyRing, SignError, Sealer, Signer, Verifier};
+use crate::token::signer::{Algorithm, KeyRing, Sealer, SignError, Signer, Verifier};
 
 /// A token may have been signed right before the retirement of its key and be stored right after it. Sessions are not stored
 /// at all, so a key is kept for as long as any session may live, too.
@@ -78,7 +78,12 @@ pub struct KeyManager<S: Store> {
 impl<S: Store> KeyManager<S> {
     /// A manager over a store.
     pub fn new(store: S, sealer: Arc<dyn Sealer>, clock: Arc<dyn Clock>, settings: KeySettings) -> Self {
-        Self { store, sealer, clock, settings }
+        Self {
+            store,
+            sealer,
+            clock,
+            settings,
+        }
     }
 
     /// Makes the first keys where there are none. Of several servers that start at once, one wins and the others use its keys.
@@ -99,7 +104,11 @@ impl<S: Store> KeyManager<S> {
     /// When a new key may sign: at once only if no other is published.
     fn activation(&self, active: &[StoredKey]) -> Timestamp {
         let now = self.clock.now();
-        if active.is_empty() { now } else { now.plus(self.settings.activation_delay) }
+        if active.is_empty() {
+            now
+        } else {
+            now.plus(self.settings.activation_delay)
+        }
     }
 
     /// The keys in force now: of the active keys of the algorithm, the newest whose activation has come signs.
@@ -111,8 +120,13 @@ impl<S: Store> KeyManager<S> {
         }
         let now = self.clock.now();
         let signer = |kid: Option<String>, algorithm: Algorithm| -> Result<Arc<dyn Signer>, KeyManagerError> {
-            let pair = pairs.iter().find(|pair| kid.as_deref() == Some(Signer::key_id(&***pair))).cloned();
-            Ok(pair.ok_or(KeyManagerError::NoActiveKey { algorithm: algorithm.as_str() })?)
+            let pair = pairs
+                .iter()
+                .find(|pair| kid.as_deref() == Some(Signer::key_id(&***pair)))
+                .cloned();
+            Ok(pair.ok_or(KeyManagerError::NoActiveKey {
+                algorithm: algorithm.as_str(),
+            })?)
         };
         let tokens = signer(self.token_key(&stored, now), self.settings.algorithm)?;
         let sessions = signer(signing_key(&stored, Algorithm::Rs256, now), Algorithm::Rs256)?;
@@ -122,7 +136,9 @@ impl<S: Store> KeyManager<S> {
 
     /// Every stored key, oldest first.
     pub async fn list(&self) -> Result<Vec<StoredKey>, StoreError> {
-        self.store.read(|tx| Box::pin(async move { tx.signing_keys().await })).await
+        self.store
+            .read(|tx| Box::pin(async move { tx.signing_keys().await }))
+            .await
     }
 
     /// The `kid` that signs grant tokens at this moment.
@@ -167,9 +183,15 @@ impl<S: Store> KeyManager<S> {
         let key = keys.iter().find(|key| key.kid == kid && key.state == KeyState::Active);
         let key = key.ok_or_else(|| KeyManagerError::UnknownKey { kid: kid.to_owned() })?;
         let can_sign = |other: &&StoredKey| {
-            other.state == KeyState::Active && other.algorithm == key.algorithm && other.kid != kid && other.activates_at <= now
+            other.state == KeyState::Active
+                && other.algorithm == key.algorithm
+                && other.kid != kid
+                && other.activates_at <= now
         };
-        let is_needed = self.needed().iter().any(|algorithm| algorithm.as_str() == key.algorithm);
+        let is_needed = self
+            .needed()
+            .iter()
+            .any(|algorithm| algorithm.as_str() == key.algorithm);
         if is_needed && !keys.iter().any(|other| can_sign(&other)) {
             return Err(KeyManagerError::LastKey { kid: kid.to_owned() });
         }
@@ -183,9 +205,14 @@ impl<S: Store> KeyManager<S> {
         let now = self.clock.now();
         let keys = self.list().await?;
         for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
-            let Some(signing) = signing_key(&keys, algorithm, now) else { continue };
+            let Some(signing) = signing_key(&keys, algorithm, now) else {
+                continue;
+            };
             let signs_since = keys.iter().find(|key| key.kid == signing).map(|key| key.activates_at);
-            for key in keys.iter().filter(|key| key.state == KeyState::Active && key.algorithm == algorithm.as_str()) {
+            for key in keys
+                .iter()
+                .filter(|key| key.state == KeyState::Active && key.algorithm == algorithm.as_str())
+            {
                 // Replicas re-read their keys within seconds; until then they may still sign with the old one.
                 let is_superseded = key.kid != signing && signs_since.is_some_and(|since| key.activates_at <= since);
                 if is_superseded && signs_since.is_some_and(|since| since.plus(Lifetime::minutes(1)) < now) {
@@ -195,7 +222,9 @@ impl<S: Store> KeyManager<S> {
         }
         let mut removed = Vec::new();
         for key in self.in_state(KeyState::Retired).await? {
-            let is_settled = key.retired_at.is_some_and(|at| at.plus(RETIRED_AT_LEAST).plus(MAX_SESSION) < now);
+            let is_settled = key
+                .retired_at
+                .is_some_and(|at| at.plus(RETIRED_AT_LEAST).plus(MAX_SESSION) < now);
             if is_settled && self.remove_if_unused(&key.kid, now).await? {
                 removed.push(key.kid);
             }
@@ -205,21 +234,34 @@ impl<S: Store> KeyManager<S> {
 
     async fn remove_if_unused(&self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
         let id = kid.to_owned();
-        let is_live = self.store.read(move |tx| Box::pin(async move { tx.has_live_token(&id, now).await })).await?;
+        let is_live = self
+            .store
+            .read(move |tx| Box::pin(async move { tx.has_live_token(&id, now).await }))
+            .await?;
         if is_live {
             return Ok(false);
         }
         let id = kid.to_owned();
-        self.store.transact(job(), move |tx| Box::pin(async move { tx.remove_signing_key(&id).await })).await
+        self.store
+            .transact(job(), move |tx| {
+                Box::pin(async move { tx.remove_signing_key(&id).await })
+            })
+            .await
     }
 
     async fn set_retired(&self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
         let id = kid.to_owned();
-        self.store.transact(job(), move |tx| Box::pin(async move { tx.retire_signing_key(&id, now).await })).await
+        self.store
+            .transact(job(), move |tx| {
+                Box::pin(async move { tx.retire_signing_key(&id, now).await })
+            })
+            .await
     }
 
     async fn in_state(&self, state: KeyState) -> Result<Vec<StoredKey>, StoreError> {
-        self.store.read(move |tx| Box::pin(async move { tx.signing_keys_in(state).await })).await
+        self.store
+            .read(move |tx| Box::pin(async move { tx.signing_keys_in(state).await }))
+            .await
     }
 
     async fn insert(
@@ -241,13 +283,22 @@ impl<S: Store> KeyManager<S> {
             kid,
         };
         let row = key.clone();
-        let is_new = self.store.transact(job(), move |tx| Box::pin(async move { tx.insert_signing_key(&row, is_first).await })).await?;
+        let is_new = self
+            .store
+            .transact(job(), move |tx| {
+                Box::pin(async move { tx.insert_signing_key(&row, is_first).await })
+            })
+            .await?;
         Ok((key, is_new))
     }
 
     fn open(&self, key: &StoredKey) -> Result<KeyPair, KeyManagerError> {
         let wrong = || KeyManagerError::WrongMasterKey { kid: key.kid.clone() };
-        let der = Secret::new(self.sealer.open(&seal_context(&key.kid), &key.sealed_private_key).ok_or_else(wrong)?);
+        let der = Secret::new(
+            self.sealer
+                .open(&seal_context(&key.kid), &key.sealed_private_key)
+                .ok_or_else(wrong)?,
+        );
         let algorithm = Algorithm::parse(&key.algorithm).ok_or_else(wrong)?;
         Ok(KeyPair::from_pkcs8(algorithm, &der)?)
     }
@@ -262,7 +313,10 @@ impl<S: Store> KeyManager<S> {
 }
 
 fn job() -> UnitOptions {
-    UnitOptions { developer: None, admission: Admission::default() }
+    UnitOptions {
+        developer: None,
+        admission: Admission::default(),
+    }
 }
 
 fn seal_context(kid: &str) -> String {
@@ -270,17 +324,24 @@ fn seal_context(kid: &str) -> String {
 }
 
 fn active(keys: &[StoredKey], algorithm: Algorithm) -> impl Iterator<Item = &StoredKey> {
-    keys.iter().filter(move |key| key.state == KeyState::Active && key.algorithm == algorithm.as_str())
+    keys.iter()
+        .filter(move |key| key.state == KeyState::Active && key.algorithm == algorithm.as_str())
 }
 
 /// The newest active key whose time has come.
 fn active_key(keys: &[StoredKey], algorithm: Algorithm, now: Timestamp) -> Option<String> {
     let in_time = active(keys, algorithm).filter(|key| key.activates_at <= now);
-    in_time.max_by_key(|key| (key.activates_at, &key.kid)).map(|key| key.kid.clone())
+    in_time
+        .max_by_key(|key| (key.activates_at, &key.kid))
+        .map(|key| key.kid.clone())
 }
 
 /// The newest active key whose time has come; before any has, the oldest.
 fn signing_key(keys: &[StoredKey], algorithm: Algorithm, now: Timestamp) -> Option<String> {
-    let oldest = || active(keys, algorithm).min_by_key(|key| (key.activates_at, &key.kid)).map(|key| key.kid.clone());
+    let oldest = || {
+        active(keys, algorithm)
+            .min_by_key(|key| (key.activates_at, &key.kid))
+            .map(|key| key.kid.clone())
+    };
     active_key(keys, algorithm, now).or_else(oldest)
 }

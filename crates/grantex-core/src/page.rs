@@ -28,7 +28,10 @@ pub enum PageStart {
 
 impl Default for PageRequest {
     fn default() -> Self {
-        Self { size: DEFAULT_PAGE_SIZE, from: PageStart::Number(1) }
+        Self {
+            size: DEFAULT_PAGE_SIZE,
+            from: PageStart::Number(1),
+        }
     }
 }
 
@@ -73,7 +76,10 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (at, id) = std::str::from_utf8(&bytes).ok()?.split_once('.')?;
         let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        is_plain.then_some(Self { at: at.parse().ok()?, id: id.to_owned() })
+        is_plain.then_some(Self {
+            at: at.parse().ok()?,
+            id: id.to_owned(),
+        })
     }
 }
 
@@ -103,7 +109,10 @@ mod tests {
 
     #[test]
     fn cursors_round_trip_and_reject_garbage() {
-        let cursor = Cursor { at: 1_700_000_000_000, id: "grnt_01ARZ3NDEKTSV4RRFFQ69G5FAV".into() };
+        let cursor = Cursor {
+            at: 1_700_000_000_000,
+            id: "grnt_01ARZ3NDEKTSV4RRFFQ69G5FAV".into(),
+        };
         assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         for text in ["", "!!!", "MTIz", "eC55", &"A".repeat(300)] {
             assert_eq!(Cursor::decode(text), None, "{text}");
@@ -113,7 +122,16 @@ mod tests {
     #[test]
     fn the_extra_row_only_tells_that_there_is_more() {
         let cursor = |n: &i64| Cursor { at: *n, id: "x".into() };
-        assert_eq!(Page::from_overfetched(vec![1, 2, 3], 2, cursor).next, Some(Cursor { at: 2, id: "x".into() }));
-        assert_eq!(Page::from_overfetched(vec![1, 2], 2, cursor), Page { items: vec![1, 2], next: None });
+        assert_eq!(
+            Page::from_overfetched(vec![1, 2, 3], 2, cursor).next,
+            Some(Cursor { at: 2, id: "x".into() })
+        );
+        assert_eq!(
+            Page::from_overfetched(vec![1, 2], 2, cursor),
+            Page {
+                items: vec![1, 2],
+                next: None
+            }
+        );
     }
 }

@@ -65,7 +65,10 @@ impl<S: Store> Grantex<S> {
     ) -> Result<OpenedSession, SessionError> {
         let now = self.now();
         let (id, principal) = (developer.id.clone(), principal_id.clone());
-        let has_grant = self.store.read(move |tx| Box::pin(async move { tx.has_active_grant(&id, &principal, now).await })).await?;
+        let has_grant = self
+            .store
+            .read(move |tx| Box::pin(async move { tx.has_active_grant(&id, &principal, now).await }))
+            .await?;
         if !has_grant {
             return Err(SessionError::NoActiveGrant);
         }
@@ -74,14 +77,20 @@ impl<S: Store> Grantex<S> {
             "iss": self.parts.settings.issuer, "sub": principal_id, "dev": developer.id, "purpose": PURPOSE,
             "iat": now.as_seconds(), "exp": expires_at.as_seconds(),
         });
-        Ok(OpenedSession { token: self.sign_session(&payload.to_string())?, expires_at })
+        Ok(OpenedSession {
+            token: self.sign_session(&payload.to_string())?,
+            expires_at,
+        })
     }
 
     /// The session of a token; `None` for anything but an unexpired session token of this server.
     pub fn session(&self, token: &str) -> Option<Session> {
         let claims = self.open_session_token(token, PURPOSE)?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
-        Some(Session { developer_id: DeveloperId::parse(text("dev")?)?, principal_id: text("sub")?.to_owned() })
+        Some(Session {
+            developer_id: DeveloperId::parse(text("dev")?)?,
+            principal_id: text("sub")?.to_owned(),
+        })
     }
 
     /// The principal's grants in force, newest first.
@@ -89,7 +98,10 @@ impl<S: Store> Grantex<S> {
         let (session, now) = (session.clone(), self.now());
         self.store
             .read(move |tx| {
-                Box::pin(async move { tx.grants_of_principal(&session.developer_id, &session.principal_id, now, MAX_GRANTS).await })
+                Box::pin(async move {
+                    tx.grants_of_principal(&session.developer_id, &session.principal_id, now, MAX_GRANTS)
+                        .await
+                })
             })
             .await
     }
@@ -97,10 +109,16 @@ impl<S: Store> Grantex<S> {
     /// What agents did for the principal, newest first, as far as the developer logged it.
     pub async fn principal_audit(&self, session: &Session) -> Result<Vec<AuditEntry>, StoreError> {
         let session = session.clone();
-        let filter = AuditFilter { principal_id: Some(session.principal_id), ..AuditFilter::default() };
+        let filter = AuditFilter {
+            principal_id: Some(session.principal_id),
+            ..AuditFilter::default()
+        };
         self.store
             .read(move |tx| {
-                Box::pin(async move { tx.newest_audit_entries(&session.developer_id, Chain::Caller, &filter, MAX_ENTRIES).await })
+                Box::pin(async move {
+                    tx.newest_audit_entries(&session.developer_id, Chain::Caller, &filter, MAX_ENTRIES)
+                        .await
+                })
             })
             .await
     }

@@ -57,7 +57,13 @@ impl Scopes {
 
     /// The scopes of the stored, space-separated form.
     pub fn from_stored(joined: &str) -> Self {
-        Self(joined.split(' ').filter(|item| !item.is_empty()).map(str::to_owned).collect())
+        Self(
+            joined
+                .split(' ')
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
     }
 
     /// The OAuth form: one space between scopes, in order.
@@ -90,9 +96,16 @@ mod tests {
         assert!(Scopes::parse_some(vec!["read".into(), "payments:initiate:max_500".into(), "ü".into()]).is_ok());
         assert_eq!(Scopes::parse_some(vec![]), Err(ScopeError::Empty));
         for bad in ["", "a b", "a\tb", "a\u{a0}b", "a\0"] {
-            assert_eq!(Scopes::parse(vec!["ok".into(), bad.into()]), Err(ScopeError::Malformed { index: 1 }), "{bad:?}");
+            assert_eq!(
+                Scopes::parse(vec!["ok".into(), bad.into()]),
+                Err(ScopeError::Malformed { index: 1 }),
+                "{bad:?}"
+            );
         }
-        assert_eq!(Scopes::parse(vec!["x".repeat(257)]), Err(ScopeError::Malformed { index: 0 }));
+        assert_eq!(
+            Scopes::parse(vec!["x".repeat(257)]),
+            Err(ScopeError::Malformed { index: 0 })
+        );
         assert_eq!(Scopes::parse(vec!["x".into(); 101]), Err(ScopeError::TooMany));
     }
 

@@ -24,7 +24,11 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { auth_requests: Lifetime::days(1), tokens: Lifetime::days(7), events: Lifetime::days(7) }
+        Self {
+            auth_requests: Lifetime::days(1),
+            tokens: Lifetime::days(7),
+            events: Lifetime::days(7),
+        }
     }
 }
 
@@ -61,7 +65,9 @@ impl<S: Store> Grantex<S> {
         Ok(Swept {
             auth_requests: self.run_in_batches(Job::AuthRequests, retention.auth_requests).await?,
             tokens: self.run_in_batches(Job::Tokens, retention.tokens).await?,
-            replays: self.run_in_batches(Job::Replays, self.parts.settings.replay_window).await?,
+            replays: self
+                .run_in_batches(Job::Replays, self.parts.settings.replay_window)
+                .await?,
             events: self.run_in_batches(Job::Events, retention.events).await?,
         })
     }
@@ -71,7 +77,10 @@ impl<S: Store> Grantex<S> {
         let before = now.minus(kept_for);
         let mut total = 0;
         for _ in 0..MAX_UNITS {
-            let options = UnitOptions { developer: None, admission: Admission::default() };
+            let options = UnitOptions {
+                developer: None,
+                admission: Admission::default(),
+            };
             let count = self
                 .store
                 .transact(options, move |tx| {

@@ -1,6 +1,11 @@
 //! Whatever is presented as a token is read or refused, and never crashes. The same property is fuzzed by `just fuzz`; its
 //! corpus runs here too.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 use std::sync::{Arc, LazyLock};
 
@@ -15,7 +20,11 @@ use proptest::prelude::*;
 static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {
     let (pair, _) = KeyPair::generate(Algorithm::Es256).unwrap();
     let pair = Arc::new(pair);
-    KeyRing::new(Arc::clone(&pair) as Arc<dyn Signer>, Arc::clone(&pair) as Arc<dyn Signer>, vec![pair as Arc<dyn Verifier>])
+    KeyRing::new(
+        Arc::clone(&pair) as Arc<dyn Signer>,
+        Arc::clone(&pair) as Arc<dyn Signer>,
+        vec![pair as Arc<dyn Verifier>],
+    )
 });
 
 fn check(text: &str) {
@@ -30,14 +39,26 @@ fn valid_token() -> String {
     let fixtures = Fixtures::new(1);
     let agent = fixtures.agent(&fixtures.developer());
     let grant = fixtures.grant(&agent);
-    let payload = claims::payload("https://auth.example", &grant, &fixtures.id(), Timestamp::from_millis(0), grant.expires_at);
-    jwt::sign(&**KEYS.token_signer(), jwt::GRANT_TOKEN_TYPE, &payload).unwrap().expose().clone()
+    let payload = claims::payload(
+        "https://auth.example",
+        &grant,
+        &fixtures.id(),
+        Timestamp::from_millis(0),
+        grant.expires_at,
+    );
+    jwt::sign(&**KEYS.token_signer(), jwt::GRANT_TOKEN_TYPE, &payload)
+        .unwrap()
+        .expose()
+        .clone()
 }
 
 #[test]
 fn the_fuzzing_corpus_is_harmless() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/open_token");
-    let files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> = std::fs::read_dir(corpus)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert!(files.len() >= 9, "the corpus is there");
     for file in files {
         check(&String::from_utf8_lossy(&std::fs::read(file).unwrap()));

@@ -63,7 +63,12 @@ pub enum AgentError {
 
 impl<S: Store> Grantex<S> {
     /// Registers an agent. Count and insert are serialized per developer where the plan has a limit.
-    pub async fn register_agent(&self, ctx: &Context, developer: &Developer, command: RegisterAgent) -> Result<Agent, AgentError> {
+    pub async fn register_agent(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: RegisterAgent,
+    ) -> Result<Agent, AgentError> {
         let now = self.now();
         let agent = Agent {
             id: new_id(&*self.parts.random, now),
@@ -84,7 +89,10 @@ impl<S: Store> Grantex<S> {
                     PlanLimit::check(Some(limit), count, "agents")?;
                 }
                 unit.tx.insert_agent(&row).await?;
-                unit.record(Event::AgentChanged { agent_id: row.id, change: AgentChange::Registered });
+                unit.record(Event::AgentChanged {
+                    agent_id: row.id,
+                    change: AgentChange::Registered,
+                });
                 Ok::<_, AgentError>(())
             })
         })
@@ -133,7 +141,10 @@ impl<S: Store> Grantex<S> {
                 if !unit.tx.hide_agent(&owner, &hidden, unit.now).await? {
                     return Err(AgentError::NotFound);
                 }
-                unit.record(Event::AgentChanged { agent_id: hidden, change: AgentChange::Deleted });
+                unit.record(Event::AgentChanged {
+                    agent_id: hidden,
+                    change: AgentChange::Deleted,
+                });
                 Ok(())
             })
         })
@@ -146,26 +157,35 @@ impl<S: Store> Grantex<S> {
     /// An agent of this developer.
     pub async fn agent(&self, developer: &Developer, id: AgentId) -> Result<Option<Agent>, StoreError> {
         let developer = developer.id.clone();
-        self.store.read(move |tx| Box::pin(async move { tx.agent(&developer, &id).await })).await
+        self.store
+            .read(move |tx| Box::pin(async move { tx.agent(&developer, &id).await }))
+            .await
     }
 
     /// A developer's agents, newest first, one page.
     pub async fn agents(&self, developer: &Developer, page: PageRequest) -> Result<Page<Agent>, StoreError> {
         let developer = developer.id.clone();
-        self.store.read(move |tx| Box::pin(async move { tx.agents(&developer, &page).await })).await
+        self.store
+            .read(move |tx| Box::pin(async move { tx.agents(&developer, &page).await }))
+            .await
     }
 
     /// Revokes what deleted agents left behind; returns how many of their grants were revoked, not counting descendants. To be
     /// run every few seconds. An agent's grants are revoked over several units, and several runs if there are very many.
     pub async fn clear_deleted_agents(&self, ctx: &Context) -> Result<u64, StoreError> {
-        let agents = self.store.read(|tx| Box::pin(async move { tx.agents_to_clear(100).await })).await?;
+        let agents = self
+            .store
+            .read(|tx| Box::pin(async move { tx.agents_to_clear(100).await }))
+            .await?;
         let mut revoked = 0;
         for agent in agents {
             // Judged before the grants are read, so that an exchange which ends in between is met by another visit.
             let is_settled = agent.deleted_at.plus(CLEAR_AGAIN_FOR) < self.now();
             let mut is_cleared = false;
             for _ in 0..CLEAR_UNITS {
-                let roots = self.revoke_some_grants_of_agent(ctx, &agent.developer_id, &agent.agent_id).await?;
+                let roots = self
+                    .revoke_some_grants_of_agent(ctx, &agent.developer_id, &agent.agent_id)
+                    .await?;
                 revoked += roots;
                 is_cleared = roots < u64::from(CLEAR_CHUNK);
                 if is_cleared {
@@ -183,7 +203,12 @@ impl<S: Store> Grantex<S> {
     }
 
     /// Revokes up to [`CLEAR_CHUNK`] grants of a deleted agent in one unit; returns how many it found.
-    async fn revoke_some_grants_of_agent(&self, ctx: &Context, developer: &DeveloperId, agent: &AgentId) -> Result<u64, StoreError> {
+    async fn revoke_some_grants_of_agent(
+        &self,
+        ctx: &Context,
+        developer: &DeveloperId,
+        agent: &AgentId,
+    ) -> Result<u64, StoreError> {
         let agent = agent.clone();
         self.transact(ctx, Some(developer), move |unit| {
             Box::pin(async move {

@@ -77,7 +77,11 @@ pub fn append(
     };
     entry.hash = hash(&entry);
     head.seq = entry.seq;
-    head.last = Some(ChainLink { hash: entry.hash.clone(), id: entry.id.clone(), at: timestamp });
+    head.last = Some(ChainLink {
+        hash: entry.hash.clone(),
+        id: entry.id.clone(),
+        at: timestamp,
+    });
     entry
 }
 
@@ -116,9 +120,18 @@ mod tests {
     fn the_two_published_vectors_hold() {
         let at = Timestamp::from_millis(1_893_553_445_006);
         let mut head = ChainHead::default();
-        let first =
-            append(&mut head, developer(), Chain::Caller, record("invoice.paid", &json!({}), AuditStatus::Success), at, |_| Ulid::from(1));
-        assert_eq!(sha256(&text(&first)), "17d744d9dfa3278a676cfdbe090903294bd96e381dad856287276d78698d3948");
+        let first = append(
+            &mut head,
+            developer(),
+            Chain::Caller,
+            record("invoice.paid", &json!({}), AuditStatus::Success),
+            at,
+            |_| Ulid::from(1),
+        );
+        assert_eq!(
+            sha256(&text(&first)),
+            "17d744d9dfa3278a676cfdbe090903294bd96e381dad856287276d78698d3948"
+        );
 
         let metadata = json!({"z": [1, {"b": true, "a": null}], "amount": 12.50, "é": "ü", "path": "/tmp/\"q\"\n"});
         let second = AuditEntry {
@@ -131,7 +144,10 @@ mod tests {
             prev_hash: Some("17d744d9dfa3278a676cfdbe090903294bd96e381dad856287276d78698d3948".into()),
             hash: String::new(),
         };
-        assert_eq!(sha256(&text(&second)), "420deff0d44ea146de1e9c0f4419b24bbadae82e3b0d1a19b643e0898d333be9");
+        assert_eq!(
+            sha256(&text(&second)),
+            "420deff0d44ea146de1e9c0f4419b24bbadae82e3b0d1a19b643e0898d333be9"
+        );
     }
 
     #[test]
@@ -140,13 +156,22 @@ mod tests {
         let mut entries = Vec::new();
         for (millis, random) in [(5, 9), (5, 3), (2, 1), (7, 1)] {
             let at = Timestamp::from_millis(millis);
-            entries.push(append(&mut head, developer(), Chain::Server, record("a", &json!({}), AuditStatus::Success), at, |at| {
-                Ulid::from_parts(u64::try_from(at.as_millis()).unwrap(), random)
-            }));
+            entries.push(append(
+                &mut head,
+                developer(),
+                Chain::Server,
+                record("a", &json!({}), AuditStatus::Success),
+                at,
+                |at| Ulid::from_parts(u64::try_from(at.as_millis()).unwrap(), random),
+            ));
         }
         let times: Vec<i64> = entries.iter().map(|entry| entry.timestamp.as_millis()).collect();
         assert_eq!(times, [5, 5, 5, 7]);
-        assert!(entries.windows(2).all(|pair| pair[0].id < pair[1].id && pair[1].prev_hash.as_ref() == Some(&pair[0].hash)));
+        assert!(
+            entries
+                .windows(2)
+                .all(|pair| pair[0].id < pair[1].id && pair[1].prev_hash.as_ref() == Some(&pair[0].hash))
+        );
         assert_eq!(entries[0].prev_hash, None);
         assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert!(entries.iter().all(|entry| entry.hash == hash(entry)));

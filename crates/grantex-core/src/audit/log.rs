@@ -77,7 +77,12 @@ pub struct AuditFilter {
 
 impl<S: Store> Grantex<S> {
     /// Appends an entry to the developer's own chain. Durable when it returns.
-    pub async fn log_audit(&self, ctx: &Context, developer: &Developer, entry: LogEntry) -> Result<AuditEntry, AuditError> {
+    pub async fn log_audit(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        entry: LogEntry,
+    ) -> Result<AuditEntry, AuditError> {
         if RESERVED_ACTIONS.iter().any(|prefix| entry.action.starts_with(prefix)) {
             return Err(AuditError::ActionReserved);
         }
@@ -109,7 +114,9 @@ impl<S: Store> Grantex<S> {
     /// An entry of this developer, from either chain.
     pub async fn audit_entry(&self, developer: &Developer, id: AuditId) -> Result<Option<AuditEntry>, StoreError> {
         let developer = developer.id.clone();
-        self.store.read(move |tx| Box::pin(async move { tx.audit_entry(&developer, &id).await })).await
+        self.store
+            .read(move |tx| Box::pin(async move { tx.audit_entry(&developer, &id).await }))
+            .await
     }
 
     /// Entries of one chain, ascending: a page, or, without one, the newest `size` entries.
@@ -142,6 +149,9 @@ impl<S: Store> Grantex<S> {
 impl AuditEntry {
     /// The cursor that names this entry.
     pub fn cursor(&self) -> Cursor {
-        Cursor { at: self.seq, id: self.id.to_string() }
+        Cursor {
+            at: self.seq,
+            id: self.id.to_string(),
+        }
     }
 }

@@ -62,7 +62,9 @@ impl AuditStatus {
 
     /// Reads the wire form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Success, Self::Failure, Self::Blocked].into_iter().find(|status| status.as_str() == text)
+        [Self::Success, Self::Failure, Self::Blocked]
+            .into_iter()
+            .find(|status| status.as_str() == text)
     }
 }
 

@@ -33,7 +33,13 @@ pub struct BrokenEntry {
 pub fn first_broken(previous: Option<&AuditEntry>, entries: &[AuditEntry]) -> Option<BrokenEntry> {
     let mut expected = previous.map(|entry| (entry.seq, entry.hash.as_str()));
     for entry in entries {
-        let broken = |reason| Some(BrokenEntry { id: entry.id.clone(), seq: entry.seq, reason });
+        let broken = |reason| {
+            Some(BrokenEntry {
+                id: entry.id.clone(),
+                seq: entry.seq,
+                reason,
+            })
+        };
         let follows = match expected {
             Some((seq, hash)) => entry.seq == seq + 1 && entry.prev_hash.as_deref() == Some(hash),
             None => entry.seq == 1 && entry.prev_hash.is_none(),
@@ -59,10 +65,16 @@ impl<S: Store> Grantex<S> {
         let mut previous: Option<AuditEntry> = None;
         loop {
             let from = match &previous {
-                Some(entry) => PageStart::After(Cursor { at: entry.seq, id: entry.id.to_string() }),
+                Some(entry) => PageStart::After(Cursor {
+                    at: entry.seq,
+                    id: entry.id.to_string(),
+                }),
                 None => PageStart::Number(1),
             };
-            let page = PageRequest { size: MAX_PAGE_SIZE, from };
+            let page = PageRequest {
+                size: MAX_PAGE_SIZE,
+                from,
+            };
             let developer = developer.clone();
             let filter = AuditFilter::default();
             let mut entries = self
@@ -71,39 +83,72 @@ impl<S: Store> Grantex<S> {
                 .await?
                 .items;
             if let Some(broken) = first_broken(previous.as_ref(), &entries) {
-                return Ok(ChainReport { checked, broken: Some(broken) });
+                return Ok(ChainReport {
+                    checked,
+                    broken: Some(broken),
+                });
             }
             checked += u64::try_from(entries.len()).unwrap_or(0);
             if let Some(replaced) = entries.iter().find(|entry| head.is_contradicted_by(entry)) {
-                let broken = BrokenEntry { id: replaced.id.clone(), seq: replaced.seq, reason: "link" };
-                return Ok(ChainReport { checked, broken: Some(broken) });
+                let broken = BrokenEntry {
+                    id: replaced.id.clone(),
+                    seq: replaced.seq,
+                    reason: "link",
+                };
+                return Ok(ChainReport {
+                    checked,
+                    broken: Some(broken),
+                });
             }
             match entries.pop() {
                 Some(last) => previous = Some(last),
-                None => return Ok(ChainReport { checked, broken: head.missing_behind(previous.as_ref()) }),
+                None => {
+                    return Ok(ChainReport {
+                        checked,
+                        broken: head.missing_behind(previous.as_ref()),
+                    });
+                }
             }
         }
     }
 
     /// The head as the developer's row holds it, read before the entries.
     async fn chain_head(&self, developer: &DeveloperId, chain: Chain) -> Result<ChainHead, StoreError> {
-        let options = UnitOptions { developer: Some(developer.clone()), admission: Admission::default() };
+        let options = UnitOptions {
+            developer: Some(developer.clone()),
+            admission: Admission::default(),
+        };
         let developer = developer.clone();
-        let head = self.store.transact(options, move |tx| Box::pin(async move { tx.lock_head(&developer).await })).await?;
-        Ok(head.map(|head: DeveloperHead| head.chain(chain).clone()).unwrap_or_default())
+        let head = self
+            .store
+            .transact(options, move |tx| {
+                Box::pin(async move { tx.lock_head(&developer).await })
+            })
+            .await?;
+        Ok(head
+            .map(|head: DeveloperHead| head.chain(chain).clone())
+            .unwrap_or_default())
     }
 }
 
 impl ChainHead {
     /// Whether the entry stands where the head's last entry stood, and is another one.
     fn is_contradicted_by(&self, entry: &AuditEntry) -> bool {
-        entry.seq == self.seq && self.last.as_ref().is_some_and(|last| last.hash != entry.hash || last.id != entry.id)
+        entry.seq == self.seq
+            && self
+                .last
+                .as_ref()
+                .is_some_and(|last| last.hash != entry.hash || last.id != entry.id)
     }
 
     /// The head's last entry, when the entries end before it.
     fn missing_behind(&self, last_found: Option<&AuditEntry>) -> Option<BrokenEntry> {
         let is_missing = last_found.map_or(0, |entry| entry.seq) < self.seq;
         let last = self.last.as_ref().filter(|_| is_missing)?;
-        Some(BrokenEntry { id: last.id.clone(), seq: self.seq, reason: "link" })
+        Some(BrokenEntry {
+            id: last.id.clone(),
+            seq: self.seq,
+            reason: "link",
+        })
     }
 }

@@ -127,12 +127,20 @@ impl<S: Store> Grantex<S> {
         Ok(())
     }
 
-    async fn sandbox_request(&self, developer: &Developer, id: AuthRequestId) -> Result<AuthRequest, SandboxDecisionError> {
+    async fn sandbox_request(
+        &self,
+        developer: &Developer,
+        id: AuthRequestId,
+    ) -> Result<AuthRequest, SandboxDecisionError> {
         if developer.mode != Mode::Sandbox {
             return Err(SandboxDecisionError::ConsentRequired);
         }
         let request = self.pending_request(id).await?.request;
-        if request.developer_id == developer.id { Ok(request) } else { Err(SandboxDecisionError::NotFound) }
+        if request.developer_id == developer.id {
+            Ok(request)
+        } else {
+            Err(SandboxDecisionError::NotFound)
+        }
     }
 
     async fn decidable_request(&self, ctx: &Context, id: AuthRequestId) -> Result<AuthRequest, ConsentError> {
@@ -157,9 +165,11 @@ impl<S: Store> Grantex<S> {
             .await?;
         let is_pending = request.status == AuthRequestState::Pending && request.expires_at > self.now();
         match (developer, agent) {
-            (Some(developer), Some(agent)) if is_pending && agent.status == AgentStatus::Active => {
-                Ok(ConsentRequest { request, developer, agent })
-            }
+            (Some(developer), Some(agent)) if is_pending && agent.status == AgentStatus::Active => Ok(ConsentRequest {
+                request,
+                developer,
+                agent,
+            }),
             _ => Err(ConsentError::Gone),
         }
     }
@@ -171,26 +181,43 @@ impl<S: Store> Grantex<S> {
         let (id, created_at) = (request.id, request.created_at);
         self.transact(ctx, None, move |unit| {
             Box::pin(async move {
-                if !unit.tx.approve_auth_request(&id, unit.now, &code_hash, unit.now.plus(code_ttl)).await? {
+                if !unit
+                    .tx
+                    .approve_auth_request(&id, unit.now, &code_hash, unit.now.plus(code_ttl))
+                    .await?
+                {
                     return Err(ConsentError::Gone);
                 }
-                unit.record(decided(ConsentOutcome::Approved, unit.now.since(created_at).as_millis()));
+                unit.record(decided(
+                    ConsentOutcome::Approved,
+                    unit.now.since(created_at).as_millis(),
+                ));
                 Ok(())
             })
         })
         .await?;
-        Ok(Approved { code, redirect_uri: request.redirect_uri, state: request.state })
+        Ok(Approved {
+            code,
+            redirect_uri: request.redirect_uri,
+            state: request.state,
+        })
     }
 
     async fn deny(&self, ctx: &Context, request: AuthRequest, reason: DenialReason) -> Result<Denied, ConsentError> {
-        let denied = Denied { redirect_uri: request.redirect_uri.clone(), state: request.state.clone() };
+        let denied = Denied {
+            redirect_uri: request.redirect_uri.clone(),
+            state: request.state.clone(),
+        };
         let developer = request.developer_id.clone();
         self.transact(ctx, Some(&developer), move |unit| {
             Box::pin(async move {
                 if !unit.tx.deny_auth_request(&request.id, unit.now).await? {
                     return Err(ConsentError::Gone);
                 }
-                unit.record(decided(ConsentOutcome::Denied, unit.now.since(request.created_at).as_millis()));
+                unit.record(decided(
+                    ConsentOutcome::Denied,
+                    unit.now.since(request.created_at).as_millis(),
+                ));
                 unit.record(Event::AuthRequestDenied {
                     agent_id: request.agent_id,
                     principal_id: request.principal_id,
@@ -205,11 +232,20 @@ impl<S: Store> Grantex<S> {
     }
 
     fn emit_consent(&self, ctx: &Context, outcome: ConsentOutcome) {
-        self.emit(ctx, &Event::Consent { outcome, decided_after: None });
+        self.emit(
+            ctx,
+            &Event::Consent {
+                outcome,
+                decided_after: None,
+            },
+        );
     }
 }
 
 fn decided(outcome: ConsentOutcome, millis: i64) -> Event {
     let after = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    Event::Consent { outcome, decided_after: Some(after) }
+    Event::Consent {
+        outcome,
+        decided_after: Some(after),
+    }
 }

@@ -97,7 +97,12 @@ impl<S: Store> Grantex<S> {
     ///
     /// For a sandbox developer, or when a policy allows it, it is approved at once and the code is in the answer. Stores one
     /// row; touches neither counters nor chains, except that a refusal by policy is audited.
-    pub async fn authorize(&self, ctx: &Context, developer: &Developer, command: Authorize) -> Result<Authorized, AuthorizeError> {
+    pub async fn authorize(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: Authorize,
+    ) -> Result<Authorized, AuthorizeError> {
         ctx.enter();
         let result = self.try_authorize(ctx, developer, command).await;
         if let Err(error) = &result {
@@ -106,13 +111,22 @@ impl<S: Store> Grantex<S> {
         result
     }
 
-    async fn try_authorize(&self, ctx: &Context, developer: &Developer, command: Authorize) -> Result<Authorized, AuthorizeError> {
+    async fn try_authorize(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: Authorize,
+    ) -> Result<Authorized, AuthorizeError> {
         let agent_id = command.agent_id.clone().ok_or(AuthorizeError::AgentNotFound)?;
         let (agent, active) = self.agent_and_active_grants(developer, agent_id).await?;
         PlanLimit::check(developer.plan.max_active_grants(), active, "active grants")?;
-        let agent = agent.filter(|agent| agent.status == AgentStatus::Active).ok_or(AuthorizeError::AgentNotFound)?;
+        let agent = agent
+            .filter(|agent| agent.status == AgentStatus::Active)
+            .ok_or(AuthorizeError::AgentNotFound)?;
         if let Some(scope) = agent.first_forbidden(&command.scopes) {
-            return Err(AuthorizeError::ScopeNotRegistered { scope: scope.to_owned() });
+            return Err(AuthorizeError::ScopeNotRegistered {
+                scope: scope.to_owned(),
+            });
         }
         let limit = self.parts.settings.max_grant_lifetime;
         if command.expires_in > limit {
@@ -137,13 +151,21 @@ impl<S: Store> Grantex<S> {
     }
 
     /// The count is only read for plans that have a limit.
-    async fn agent_and_active_grants(&self, developer: &Developer, agent: AgentId) -> Result<(Option<Agent>, u64), StoreError> {
+    async fn agent_and_active_grants(
+        &self,
+        developer: &Developer,
+        agent: AgentId,
+    ) -> Result<(Option<Agent>, u64), StoreError> {
         let (developer, is_limited) = (developer.id.clone(), developer.plan.max_active_grants().is_some());
         self.store
             .read(move |tx| {
                 Box::pin(async move {
                     let found = tx.agent(&developer, &agent).await?;
-                    let active = if is_limited { tx.active_grants(&developer).await? } else { 0 };
+                    let active = if is_limited {
+                        tx.active_grants(&developer).await?
+                    } else {
+                        0
+                    };
                     Ok((found, u64::try_from(active).unwrap_or(0)))
                 })
             })
@@ -174,7 +196,11 @@ impl<S: Store> Grantex<S> {
             })
         })
         .await?;
-        Ok(Authorized { request, code, by_policy })
+        Ok(Authorized {
+            request,
+            code,
+            by_policy,
+        })
     }
 
     fn new_request(

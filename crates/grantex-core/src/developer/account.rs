@@ -86,7 +86,12 @@ impl<S: Store> Grantex<S> {
     }
 
     /// Makes an account with a key that the operator chose.
-    pub async fn signup_with_key(&self, ctx: &Context, command: Signup, api_key: Secret<String>) -> Result<SignedUp, SignupError> {
+    pub async fn signup_with_key(
+        &self,
+        ctx: &Context,
+        command: Signup,
+        api_key: Secret<String>,
+    ) -> Result<SignedUp, SignupError> {
         let now = self.now();
         let developer = Developer {
             id: new_id(&*self.parts.random, now),
@@ -117,7 +122,9 @@ impl<S: Store> Grantex<S> {
             return Ok(None);
         }
         let hash = SecretHash::of(key);
-        self.store.read(move |tx| Box::pin(async move { tx.developer_by_key(&hash).await })).await
+        self.store
+            .read(move |tx| Box::pin(async move { tx.developer_by_key(&hash).await }))
+            .await
     }
 
     /// Replaces the API key. The old one stops working with the commit.
@@ -146,7 +153,13 @@ impl<S: Store> Grantex<S> {
     /// Sets a developer's plan.
     pub async fn set_plan(&self, ctx: &Context, id: DeveloperId, plan: Plan) -> Result<(), SetPlanError> {
         self.transact(ctx, None, move |unit| {
-            Box::pin(async move { unit.tx.set_plan(&id, plan).await?.then_some(()).ok_or(SetPlanError::UnknownDeveloper) })
+            Box::pin(async move {
+                unit.tx
+                    .set_plan(&id, plan)
+                    .await?
+                    .then_some(())
+                    .ok_or(SetPlanError::UnknownDeveloper)
+            })
         })
         .await
     }
@@ -165,11 +178,15 @@ impl<S: Store> Grantex<S> {
 
     /// The sum of all developers' counted active grants.
     pub async fn total_active_grants(&self) -> Result<i64, StoreError> {
-        self.store.read(|tx| Box::pin(async move { tx.total_active_grants().await })).await
+        self.store
+            .read(|tx| Box::pin(async move { tx.total_active_grants().await }))
+            .await
     }
 
     /// Whether nobody has signed up yet.
     pub async fn has_no_developer(&self) -> Result<bool, StoreError> {
-        self.store.read(|tx| Box::pin(async move { tx.has_no_developer().await })).await
+        self.store
+            .read(|tx| Box::pin(async move { tx.has_no_developer().await }))
+            .await
     }
 }

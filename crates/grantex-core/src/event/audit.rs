@@ -12,20 +12,33 @@ impl Event {
     /// by policy or consent.
     pub fn audit(&self) -> Option<AuditRecord> {
         match self {
-            Self::GrantCreated { grant_id, agent_id, principal_id, scopes, expires_at, delegation_depth, parent_grant_id } => {
-                Some(record(
-                    "grantex.grant.created",
-                    AuditStatus::Success,
-                    Some(agent_id),
-                    Some(grant_id),
-                    principal_id,
-                    &json!({
-                        "scopes": scopes.as_slice(), "expiresAt": expires_at,
-                        "delegationDepth": delegation_depth, "parentGrantId": parent_grant_id,
-                    }),
-                ))
-            }
-            Self::GrantRevoked { grant_id, agent_id, principal_id, revoked_by, cascade_count, .. } => Some(record(
+            Self::GrantCreated {
+                grant_id,
+                agent_id,
+                principal_id,
+                scopes,
+                expires_at,
+                delegation_depth,
+                parent_grant_id,
+            } => Some(record(
+                "grantex.grant.created",
+                AuditStatus::Success,
+                Some(agent_id),
+                Some(grant_id),
+                principal_id,
+                &json!({
+                    "scopes": scopes.as_slice(), "expiresAt": expires_at,
+                    "delegationDepth": delegation_depth, "parentGrantId": parent_grant_id,
+                }),
+            )),
+            Self::GrantRevoked {
+                grant_id,
+                agent_id,
+                principal_id,
+                revoked_by,
+                cascade_count,
+                ..
+            } => Some(record(
                 "grantex.grant.revoked",
                 AuditStatus::Success,
                 Some(agent_id),
@@ -45,7 +58,12 @@ impl Event {
                 &issue.principal_id,
                 &json!({"tokenId": issue.token_id}),
             )),
-            Self::CodeReuseDetected { grant_id, agent_id, principal_id, is_revoked } => Some(record(
+            Self::CodeReuseDetected {
+                grant_id,
+                agent_id,
+                principal_id,
+                is_revoked,
+            } => Some(record(
                 "grantex.code.reuse_detected",
                 AuditStatus::Blocked,
                 Some(agent_id),
@@ -53,7 +71,12 @@ impl Event {
                 principal_id,
                 &json!({"revoked": is_revoked}),
             )),
-            Self::RefreshReuseDetected { grant_id, agent_id, principal_id, is_revoked } => Some(record(
+            Self::RefreshReuseDetected {
+                grant_id,
+                agent_id,
+                principal_id,
+                is_revoked,
+            } => Some(record(
                 "grantex.token.reuse_detected",
                 AuditStatus::Blocked,
                 Some(agent_id),
@@ -61,7 +84,12 @@ impl Event {
                 principal_id,
                 &json!({"revoked": is_revoked}),
             )),
-            Self::AuthRequestDenied { agent_id, principal_id, reason, scopes } => Some(record(
+            Self::AuthRequestDenied {
+                agent_id,
+                principal_id,
+                reason,
+                scopes,
+            } => Some(record(
                 "grantex.grant.denied",
                 AuditStatus::Blocked,
                 Some(agent_id),
@@ -69,7 +97,12 @@ impl Event {
                 principal_id,
                 &json!({"reason": reason.as_str(), "scopes": scopes.as_slice()}),
             )),
-            Self::TokenRevoked { token_id, grant_id, agent_id, principal_id } => Some(record(
+            Self::TokenRevoked {
+                token_id,
+                grant_id,
+                agent_id,
+                principal_id,
+            } => Some(record(
                 "grantex.token.revoked",
                 AuditStatus::Success,
                 Some(agent_id),
@@ -107,7 +140,11 @@ fn record(
         agent_id: agent.map(ToString::to_string).unwrap_or_default(),
         agent_did: agent.map(AgentId::did).unwrap_or_default(),
         grant_id: grant.map(ToString::to_string).unwrap_or_default(),
-        principal_id: if principal.is_empty() { "platform".to_owned() } else { principal.to_owned() },
+        principal_id: if principal.is_empty() {
+            "platform".to_owned()
+        } else {
+            principal.to_owned()
+        },
         action: action.to_owned(),
         metadata: canonical::object_text(metadata),
         status,

@@ -1,5 +1,8 @@
 //! Event → log line. Constant message, values in fields, in the form that `docs/logging.md` lists.
-#![allow(clippy::useless_conversion, reason = "a key is a plain text only while nobody enables slog's feature dynamic-keys")]
+#![allow(
+    clippy::useless_conversion,
+    reason = "a key is a plain text only while nobody enables slog's feature dynamic-keys"
+)]
 
 use std::time::Duration;
 
@@ -60,7 +63,9 @@ impl Event {
             | Self::TokenVerificationFailed { .. }
             | Self::RateLimitHit { .. } => Level::Warning,
             Self::DatabaseConnectionError { .. } => Level::Error,
-            Self::AuthRequestOpened { .. } | Self::Consent { .. } | Self::TokenVerified | Self::AuditEntryLogged => Level::Debug,
+            Self::AuthRequestOpened { .. } | Self::Consent { .. } | Self::TokenVerified | Self::AuditEntryLogged => {
+                Level::Debug
+            }
         }
     }
 
@@ -106,7 +111,15 @@ impl KV for Line<'_> {
             slog::Value::serialize(&ScopeList(scopes.as_slice().to_vec()), record, "scopes".into(), out)
         };
         match self.event {
-            Event::GrantCreated { grant_id, agent_id, principal_id, scopes: granted, delegation_depth, parent_grant_id, .. } => {
+            Event::GrantCreated {
+                grant_id,
+                agent_id,
+                principal_id,
+                scopes: granted,
+                delegation_depth,
+                parent_grant_id,
+                ..
+            } => {
                 out.emit_str("grantId".into(), grant_id.as_str())?;
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_str("principalId".into(), principal_id)?;
@@ -116,18 +129,35 @@ impl KV for Line<'_> {
                     out.emit_str("parentGrantId".into(), parent.as_str())?;
                 }
             }
-            Event::GrantRevoked { grant_id, revoked_by, cascade_count, .. } => {
+            Event::GrantRevoked {
+                grant_id,
+                revoked_by,
+                cascade_count,
+                ..
+            } => {
                 out.emit_str("grantId".into(), grant_id.as_str())?;
                 out.emit_str("revokedBy".into(), revoked_by.as_str())?;
                 out.emit_u64("cascadeCount".into(), *cascade_count)?;
             }
-            Event::TokenExchanged(issue) | Event::TokenRefreshed(issue) | Event::TokenDelegated(issue) => issue.fields(out)?,
+            Event::TokenExchanged(issue) | Event::TokenRefreshed(issue) | Event::TokenDelegated(issue) => {
+                issue.fields(out)?
+            }
             Event::RefreshReplayed { grant_id, agent_id } => {
                 out.emit_str("grantId".into(), grant_id.as_str())?;
                 out.emit_str("agentId".into(), agent_id.as_str())?;
             }
-            Event::CodeReuseDetected { grant_id, agent_id, is_revoked, .. }
-            | Event::RefreshReuseDetected { grant_id, agent_id, is_revoked, .. } => {
+            Event::CodeReuseDetected {
+                grant_id,
+                agent_id,
+                is_revoked,
+                ..
+            }
+            | Event::RefreshReuseDetected {
+                grant_id,
+                agent_id,
+                is_revoked,
+                ..
+            } => {
                 out.emit_str("grantId".into(), grant_id.as_str())?;
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_bool("revoked".into(), *is_revoked)?;
@@ -135,12 +165,21 @@ impl KV for Line<'_> {
             Event::TokenExchangeRejected { status } => out.emit_str("reason".into(), status.as_str())?,
             Event::TokenRefreshRejected { status } => out.emit_str("reason".into(), status.as_str())?,
             Event::AuthorizeRejected { status } => out.emit_str("reason".into(), status.as_str())?,
-            Event::AuthRequestOpened { agent_id, principal_id, scopes: asked } => {
+            Event::AuthRequestOpened {
+                agent_id,
+                principal_id,
+                scopes: asked,
+            } => {
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_str("principalId".into(), principal_id)?;
                 scopes(out, asked)?;
             }
-            Event::AuthRequestDenied { agent_id, principal_id, reason, .. } => {
+            Event::AuthRequestDenied {
+                agent_id,
+                principal_id,
+                reason,
+                ..
+            } => {
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_str("principalId".into(), principal_id)?;
                 out.emit_str("reason".into(), reason.as_str())?;
@@ -164,7 +203,11 @@ impl KV for Line<'_> {
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_str("change".into(), change.as_str())?;
             }
-            Event::RateLimitHit { ip, endpoint, retry_after } => {
+            Event::RateLimitHit {
+                ip,
+                endpoint,
+                retry_after,
+            } => {
                 out.emit_str("ip".into(), ip)?;
                 out.emit_str("endpoint".into(), endpoint)?;
                 out.emit_u64("retryAfter".into(), *retry_after)?;
@@ -174,7 +217,10 @@ impl KV for Line<'_> {
                 out.emit_str("pool".into(), pool)?;
             }
         }
-        out.emit_u64("latencyMs".into(), u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX))
+        out.emit_u64(
+            "latencyMs".into(),
+            u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX),
+        )
     }
 }
 

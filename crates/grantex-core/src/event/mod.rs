@@ -244,7 +244,13 @@ pub enum AgentChange {
 
 impl AgentChange {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Registered, Self::Updated, Self::Suspended, Self::Resumed, Self::Deleted];
+    pub const ALL: [Self; 5] = [
+        Self::Registered,
+        Self::Updated,
+        Self::Suspended,
+        Self::Resumed,
+        Self::Deleted,
+    ];
 
     /// The name in log and metrics.
     pub const fn as_str(self) -> &'static str {

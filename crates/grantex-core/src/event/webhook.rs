@@ -10,7 +10,15 @@ impl Event {
     /// The type under which developers may subscribe to it, and its `data`; `None` for what is not told to developers.
     pub fn webhook(&self) -> Option<(&'static str, Value)> {
         match self {
-            Self::GrantCreated { grant_id, agent_id, principal_id, scopes, expires_at, delegation_depth, parent_grant_id } => {
+            Self::GrantCreated {
+                grant_id,
+                agent_id,
+                principal_id,
+                scopes,
+                expires_at,
+                delegation_depth,
+                parent_grant_id,
+            } => {
                 let mut data = json!({
                     "grantId": grant_id, "agentId": agent_id, "principalId": principal_id,
                     "scopes": scopes.as_slice(), "expiresAt": expires_at,
@@ -21,7 +29,12 @@ impl Event {
                 }
                 Some(("grant.created", data))
             }
-            Self::GrantRevoked { grant_id, revoked_by, cascade_count, .. } => Some((
+            Self::GrantRevoked {
+                grant_id,
+                revoked_by,
+                cascade_count,
+                ..
+            } => Some((
                 "grant.revoked",
                 json!({
                     "grantId": grant_id, "cascade": *cascade_count > 0,
@@ -31,22 +44,42 @@ impl Event {
             Self::TokenExchanged(issue) | Self::TokenRefreshed(issue) | Self::TokenDelegated(issue) => {
                 Some(("token.issued", issue.data()))
             }
-            Self::CodeReuseDetected { grant_id, agent_id, principal_id, is_revoked } => Some((
+            Self::CodeReuseDetected {
+                grant_id,
+                agent_id,
+                principal_id,
+                is_revoked,
+            } => Some((
                 "token.reuse_detected",
                 json!({"grantId": grant_id, "agentId": agent_id, "principalId": principal_id, "kind": "code", "revoked": is_revoked}),
             )),
-            Self::RefreshReuseDetected { grant_id, agent_id, principal_id, is_revoked } => Some((
+            Self::RefreshReuseDetected {
+                grant_id,
+                agent_id,
+                principal_id,
+                is_revoked,
+            } => Some((
                 "token.reuse_detected",
                 json!({
                     "grantId": grant_id, "agentId": agent_id, "principalId": principal_id,
                     "kind": "refresh_token", "revoked": is_revoked,
                 }),
             )),
-            Self::AuthRequestDenied { agent_id, principal_id, reason, scopes } => Some((
+            Self::AuthRequestDenied {
+                agent_id,
+                principal_id,
+                reason,
+                scopes,
+            } => Some((
                 "grant.denied",
                 json!({"agentId": agent_id, "principalId": principal_id, "scopes": scopes.as_slice(), "reason": reason.as_str()}),
             )),
-            Self::TokenRevoked { token_id, grant_id, agent_id, principal_id } => Some((
+            Self::TokenRevoked {
+                token_id,
+                grant_id,
+                agent_id,
+                principal_id,
+            } => Some((
                 "token.revoked",
                 json!({"tokenId": token_id, "grantId": grant_id, "agentId": agent_id, "principalId": principal_id}),
             )),

@@ -87,8 +87,16 @@ impl<S: Store> Grantex<S> {
     ///
     /// Serialized with revocation on the parent grant: either the child is made before and falls with its parent, or it is not
     /// made at all.
-    pub async fn delegate(&self, ctx: &Context, developer: &Developer, command: Delegate) -> Result<Delegated, DelegateError> {
-        let parent = match self.verify_token(ctx, developer, command.parent_token.expose(), None).await? {
+    pub async fn delegate(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: Delegate,
+    ) -> Result<Delegated, DelegateError> {
+        let parent = match self
+            .verify_token(ctx, developer, command.parent_token.expose(), None)
+            .await?
+        {
             Ok(parent) => parent,
             Err(InvalidReason::Foreign) => return Err(DelegateError::ForeignParent),
             Err(reason) => return Err(DelegateError::ParentInvalid(reason)),
@@ -98,7 +106,9 @@ impl<S: Store> Grantex<S> {
             return Err(DelegateError::DepthExceeded { limit });
         }
         if let Some(scope) = command.scopes.first_outside(&parent.claims.scopes) {
-            return Err(DelegateError::ScopeNotInParent { scope: scope.to_owned() });
+            return Err(DelegateError::ScopeNotInParent {
+                scope: scope.to_owned(),
+            });
         }
         let sub_agent_id = self.sub_agent(developer, &command).await?;
         let limit = self.parts.settings.max_grant_lifetime;
@@ -106,7 +116,14 @@ impl<S: Store> Grantex<S> {
             return Err(DelegateError::TooLong { limit });
         }
         let now = self.now();
-        let child = child_of(&parent, sub_agent_id, command.scopes, command.expires_in, now, new_id(&*self.parts.random, now));
+        let child = child_of(
+            &parent,
+            sub_agent_id,
+            command.scopes,
+            command.expires_in,
+            now,
+            new_id(&*self.parts.random, now),
+        );
         let minted = self.mint(&child, now)?;
         let parent_id = parent.record.grant.id;
         self.transact(ctx, Some(&developer.id), move |unit| {
@@ -129,12 +146,17 @@ impl<S: Store> Grantex<S> {
 
     async fn sub_agent(&self, developer: &Developer, command: &Delegate) -> Result<AgentId, DelegateError> {
         let id = command.sub_agent_id.clone().ok_or(DelegateError::SubAgentNotFound)?;
-        let agent = self.agent(developer, id).await?.ok_or(DelegateError::SubAgentNotFound)?;
+        let agent = self
+            .agent(developer, id)
+            .await?
+            .ok_or(DelegateError::SubAgentNotFound)?;
         if agent.status != AgentStatus::Active {
             return Err(DelegateError::SubAgentNotFound);
         }
         match agent.first_forbidden(&command.scopes) {
-            Some(scope) => Err(DelegateError::ScopeNotRegistered { scope: scope.to_owned() }),
+            Some(scope) => Err(DelegateError::ScopeNotRegistered {
+                scope: scope.to_owned(),
+            }),
             None => Ok(agent.id),
         }
     }

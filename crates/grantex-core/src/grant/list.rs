@@ -23,12 +23,21 @@ impl<S: Store> Grantex<S> {
     /// A grant of this developer.
     pub async fn grant(&self, developer: &Developer, id: GrantId) -> Result<Option<Grant>, StoreError> {
         let developer = developer.id.clone();
-        self.store.read(move |tx| Box::pin(async move { tx.grant(&developer, &id).await })).await
+        self.store
+            .read(move |tx| Box::pin(async move { tx.grant(&developer, &id).await }))
+            .await
     }
 
     /// A developer's grants, newest first, one page.
-    pub async fn grants(&self, developer: &Developer, filter: GrantFilter, page: PageRequest) -> Result<Page<Grant>, StoreError> {
+    pub async fn grants(
+        &self,
+        developer: &Developer,
+        filter: GrantFilter,
+        page: PageRequest,
+    ) -> Result<Page<Grant>, StoreError> {
         let (developer, now) = (developer.id.clone(), self.now());
-        self.store.read(move |tx| Box::pin(async move { tx.grants(&developer, &filter, &page, now).await })).await
+        self.store
+            .read(move |tx| Box::pin(async move { tx.grants(&developer, &filter, &page, now).await }))
+            .await
     }
 }

@@ -49,7 +49,9 @@ impl GrantStatus {
 
     /// Reads the wire form.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::Expired, Self::Revoked].into_iter().find(|status| status.as_str() == text)
+        [Self::Active, Self::Expired, Self::Revoked]
+            .into_iter()
+            .find(|status| status.as_str() == text)
     }
 }
 

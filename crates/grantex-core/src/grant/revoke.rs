@@ -28,8 +28,14 @@ pub enum RevokedBy {
 
 impl RevokedBy {
     /// Every value.
-    pub const ALL: [Self; 6] =
-        [Self::Developer, Self::Principal, Self::AgentDeleted, Self::CodeReuse, Self::RefreshReuse, Self::RefreshTokenRevoked];
+    pub const ALL: [Self; 6] = [
+        Self::Developer,
+        Self::Principal,
+        Self::AgentDeleted,
+        Self::CodeReuse,
+        Self::RefreshReuse,
+        Self::RefreshTokenRevoked,
+    ];
 
     /// The name in log, audit and events, and the stored form.
     pub const fn as_str(self) -> &'static str {
@@ -60,12 +66,24 @@ impl<S: Store> Grantex<S> {
     ///
     /// Atomic, and visible to the very next verification on every replica. A grant that is revoked already is walked again, so
     /// that nothing active can survive below it; when nothing was, the answer is [`RevokeGrantError::NotFound`].
-    pub async fn revoke_grant(&self, ctx: &Context, developer: &Developer, id: GrantId) -> Result<(), RevokeGrantError> {
+    pub async fn revoke_grant(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        id: GrantId,
+    ) -> Result<(), RevokeGrantError> {
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 let developer = unit.developer()?.clone();
-                let grant = unit.tx.grant(&developer, &id).await?.ok_or(RevokeGrantError::NotFound)?;
-                unit.revoke_with_descendants(&grant, RevokedBy::Developer).await?.then_some(()).ok_or(RevokeGrantError::NotFound)
+                let grant = unit
+                    .tx
+                    .grant(&developer, &id)
+                    .await?
+                    .ok_or(RevokeGrantError::NotFound)?;
+                unit.revoke_with_descendants(&grant, RevokedBy::Developer)
+                    .await?
+                    .then_some(())
+                    .ok_or(RevokeGrantError::NotFound)
             })
         })
         .await
@@ -82,11 +100,18 @@ impl<S: Store> Grantex<S> {
         self.transact(ctx, Some(&session.developer_id), move |unit| {
             Box::pin(async move {
                 let developer = unit.developer()?.clone();
-                let grant = unit.tx.grant(&developer, &id).await?.ok_or(RevokeGrantError::NotFound)?;
+                let grant = unit
+                    .tx
+                    .grant(&developer, &id)
+                    .await?
+                    .ok_or(RevokeGrantError::NotFound)?;
                 if grant.principal_id != principal {
                     return Err(RevokeGrantError::NotFound);
                 }
-                unit.revoke_with_descendants(&grant, RevokedBy::Principal).await?.then_some(()).ok_or(RevokeGrantError::NotFound)
+                unit.revoke_with_descendants(&grant, RevokedBy::Principal)
+                    .await?
+                    .then_some(())
+                    .ok_or(RevokeGrantError::NotFound)
             })
         })
         .await
@@ -96,7 +121,10 @@ impl<S: Store> Grantex<S> {
 impl Unit<'_> {
     /// Revokes a tree and records it; `false` when nothing in it was active.
     pub(crate) async fn revoke_with_descendants(&mut self, grant: &Grant, by: RevokedBy) -> Result<bool, StoreError> {
-        let revoked = self.tx.revoke_tree(&grant.developer_id, &grant.id, by, self.now).await?;
+        let revoked = self
+            .tx
+            .revoke_tree(&grant.developer_id, &grant.id, by, self.now)
+            .await?;
         if revoked.grants.is_empty() {
             return Ok(false);
         }

@@ -30,7 +30,12 @@ pub struct Unit<'t> {
 }
 
 impl<'t> Unit<'t> {
-    pub(crate) fn new(tx: &'t mut dyn Writes, developer: Option<DeveloperId>, now: Timestamp, random: Arc<dyn Random>) -> Self {
+    pub(crate) fn new(
+        tx: &'t mut dyn Writes,
+        developer: Option<DeveloperId>,
+        now: Timestamp,
+        random: Arc<dyn Random>,
+    ) -> Self {
         Self {
             tx,
             now,
@@ -47,7 +52,9 @@ impl<'t> Unit<'t> {
 
     /// The developer for whom the unit runs.
     pub(crate) fn developer(&self) -> Result<&DeveloperId, StoreError> {
-        self.developer.as_ref().ok_or_else(|| StoreError::unavailable("the unit of work has no developer"))
+        self.developer
+            .as_ref()
+            .ok_or_else(|| StoreError::unavailable("the unit of work has no developer"))
     }
 
     /// The developer's head, locked until the unit ends. Lock requests, tokens and grants before.
@@ -63,7 +70,11 @@ impl<'t> Unit<'t> {
                 self.tx
                     .lock_head(&developer)
                     .await?
-                    .ok_or_else(|| StoreError::Corrupt { table: "developers", column: "id", id: developer.to_string() })?
+                    .ok_or_else(|| StoreError::Corrupt {
+                        table: "developers",
+                        column: "id",
+                        id: developer.to_string(),
+                    })?
             }
         };
         Ok(self.head.insert(head))
@@ -86,7 +97,11 @@ impl<'t> Unit<'t> {
     }
 
     /// Appends an entry to one of the developer's chains; it is inserted with the ledger.
-    pub(crate) async fn append_audit(&mut self, chain_kind: Chain, record: AuditRecord) -> Result<AuditEntry, StoreError> {
+    pub(crate) async fn append_audit(
+        &mut self,
+        chain_kind: Chain,
+        record: AuditRecord,
+    ) -> Result<AuditEntry, StoreError> {
         let developer = self.developer()?.clone();
         let (now, random) = (self.now, Arc::clone(&self.random));
         let head = self.ensure_head().await?.chain_mut(chain_kind);
@@ -109,12 +124,22 @@ impl<'t> Unit<'t> {
                 let head = self.ensure_head().await?;
                 head.event_seq += 1;
                 let payload = webhook::envelope(&id, kind, now, &data);
-                rows.push(EventRow { developer_id, seq: head.event_seq, id, kind, payload, created_at: now });
+                rows.push(EventRow {
+                    developer_id,
+                    seq: head.event_seq,
+                    id,
+                    kind,
+                    payload,
+                    created_at: now,
+                });
             }
         }
         let delta = self.active_grants_delta;
-        let is_needed =
-            delta != 0 || !rows.is_empty() || !self.logged.is_empty() || !self.grants.is_empty() || !self.tokens.is_empty();
+        let is_needed = delta != 0
+            || !rows.is_empty()
+            || !self.logged.is_empty()
+            || !self.grants.is_empty()
+            || !self.tokens.is_empty();
         if is_needed {
             let mut head = self.ensure_head().await?.clone();
             head.active_grants += delta;

@@ -47,8 +47,14 @@ mod tests {
     #[test]
     fn well_known_scopes_are_sentences_and_others_are_marked_as_custom() {
         assert_eq!(describe("email:send"), "Send e-mail in your name");
-        assert_eq!(describe("payments:initiate:max_500"), "Make payments of up to 500 each from your account");
-        assert_eq!(describe("payments:initiate:max_"), "Custom permission: payments:initiate:max_");
+        assert_eq!(
+            describe("payments:initiate:max_500"),
+            "Make payments of up to 500 each from your account"
+        );
+        assert_eq!(
+            describe("payments:initiate:max_"),
+            "Custom permission: payments:initiate:max_"
+        );
         assert_eq!(describe("acme:frobnicate"), "Custom permission: acme:frobnicate");
         assert!(is_custom("read") && !is_custom("files:read"));
     }

@@ -8,11 +8,12 @@ mod reads;
 mod writes;
 
 pub use reads::{
-    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads, PrincipalGrant, Reads, TokenReads,
+    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
+    PrincipalGrant, Reads, TokenReads,
 };
 pub use writes::{
-    AgentWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, RevokedTree, TokenWrites,
-    Writes,
+    AgentWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, RevokedTree,
+    TokenWrites, Writes,
 };
 
 use std::future::Future;

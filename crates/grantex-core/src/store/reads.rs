@@ -22,7 +22,15 @@ pub trait Reads:
 }
 
 impl<T> Reads for T where
-    T: DeveloperReads + AgentReads + AuthRequestReads + GrantReads + TokenReads + AuditReads + EventReads + KeyReads + Send
+    T: DeveloperReads
+        + AgentReads
+        + AuthRequestReads
+        + GrantReads
+        + TokenReads
+        + AuditReads
+        + EventReads
+        + KeyReads
+        + Send
 {
 }
 
@@ -103,7 +111,12 @@ pub trait GrantReads {
     /// Up to `limit` grants of an agent that are stored as active.
     async fn active_grants_of_agent(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<GrantId>, StoreError>;
     /// Whether a principal has a grant in force.
-    async fn has_active_grant(&mut self, developer: &DeveloperId, principal: &str, now: Timestamp) -> Result<bool, StoreError>;
+    async fn has_active_grant(
+        &mut self,
+        developer: &DeveloperId,
+        principal: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
     /// A principal's grants in force, newest first, at most `limit`.
     async fn grants_of_principal(
         &mut self,
@@ -152,7 +165,12 @@ pub trait AuditReads {
 #[async_trait]
 pub trait EventReads {
     /// A developer's events behind `after`, in order, at most `limit`.
-    async fn events_after(&mut self, developer: &DeveloperId, after: i64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+    async fn events_after(
+        &mut self,
+        developer: &DeveloperId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
 }
 
 /// Reading signing keys.
@@ -164,6 +182,11 @@ pub trait KeyReads {
     async fn has_live_token(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
     /// The keys in a state, oldest first.
     async fn signing_keys_in(&mut self, state: KeyState) -> Result<Vec<StoredKey>, StoreError> {
-        Ok(self.signing_keys().await?.into_iter().filter(|key| key.state == state).collect())
+        Ok(self
+            .signing_keys()
+            .await?
+            .into_iter()
+            .filter(|key| key.state == state)
+            .collect())
     }
 }

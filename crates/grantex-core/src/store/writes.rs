@@ -47,7 +47,12 @@ pub trait DeveloperWrites {
     /// Adds a developer; `false` when the e-mail is taken.
     async fn insert_developer(&mut self, developer: &Developer, key_hash: &SecretHash) -> Result<bool, StoreError>;
     /// Replaces the API key if it still is the one with `old`; `false` when it is not.
-    async fn replace_api_key(&mut self, id: &DeveloperId, old: &SecretHash, new: &SecretHash) -> Result<bool, StoreError>;
+    async fn replace_api_key(
+        &mut self,
+        id: &DeveloperId,
+        old: &SecretHash,
+        new: &SecretHash,
+    ) -> Result<bool, StoreError>;
     /// Sets the plan; `false` for an unknown developer.
     async fn set_plan(&mut self, id: &DeveloperId, plan: Plan) -> Result<bool, StoreError>;
     /// Sets the passkey display name.
@@ -128,7 +133,8 @@ pub trait TokenWrites {
     /// Forgets the kept answer of a used refresh token; the hash of its key stays.
     async fn forget_replay(&mut self, id: &TokenId) -> Result<(), StoreError>;
     /// Revokes an access token of this developer, if it is not revoked yet; `false` when there is nothing to revoke.
-    async fn revoke_token(&mut self, developer: &DeveloperId, id: &TokenId, now: Timestamp) -> Result<bool, StoreError>;
+    async fn revoke_token(&mut self, developer: &DeveloperId, id: &TokenId, now: Timestamp)
+    -> Result<bool, StoreError>;
 }
 
 /// The developer's counters and chains: always the last thing that a unit touches.

@@ -33,9 +33,11 @@ pub fn payload(issuer: &str, grant: &Grant, token_id: &TokenId, issued_at: Times
         if let Some(audience) = &grant.audience {
             members.insert("aud".into(), json!(audience));
         }
-        if let (Some(parent), Some(nearest), Some(inner)) =
-            (&grant.parent_grant_id, grant.delegators.first(), grant_claims.as_object_mut())
-        {
+        if let (Some(parent), Some(nearest), Some(inner)) = (
+            &grant.parent_grant_id,
+            grant.delegators.first(),
+            grant_claims.as_object_mut(),
+        ) {
             inner.insert("parent_grant_id".into(), json!(parent));
             inner.insert("delegation_depth".into(), json!(grant.delegation_depth));
             members.insert("parentAgt".into(), json!(nearest.did()));
@@ -87,7 +89,12 @@ impl Claims {
     pub fn read(members: Map<String, Value>) -> Option<Self> {
         let text = |name: &str| members.get(name)?.as_str();
         let seconds = |name: &str| Some(Timestamp::from_millis(members.get(name)?.as_i64()?.checked_mul(1000)?));
-        let scopes: Option<Vec<String>> = members.get("scp")?.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+        let scopes: Option<Vec<String>> = members
+            .get("scp")?
+            .as_array()?
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect();
         Some(Self {
             token_id: TokenId::parse(text("jti")?)?,
             grant_id: GrantId::parse(text("grnt")?)?,

@@ -5,15 +5,15 @@ use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::signer::{Algorithm, SignError, Sealer, Signer, Verifier};
+use super::signer::{Algorithm, Sealer, SignError, Signer, Verifier};
 use crate::id::Random;
 use crate::secret::Secret;
 
@@ -62,7 +62,8 @@ impl KeyPair {
                 der.as_ref().to_vec()
             }
             Algorithm::Es256 => {
-                let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| KeyError::Generation)?;
+                let pair =
+                    EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| KeyError::Generation)?;
                 pair.to_pkcs8v1().map_err(|_| KeyError::Generation)?.as_ref().to_vec()
             }
         };
@@ -88,7 +89,10 @@ impl KeyPair {
             .map(|(body, _)| body)
             .ok_or(KeyError::Malformed)?;
         let text = Secret::new(body.split_ascii_whitespace().collect::<String>());
-        STANDARD.decode(text.expose()).map(Secret::new).map_err(|_| KeyError::Malformed)
+        STANDARD
+            .decode(text.expose())
+            .map(Secret::new)
+            .map_err(|_| KeyError::Malformed)
     }
 
     fn rsa(der: &Secret<Vec<u8>>) -> Result<Self, KeyError> {
@@ -102,14 +106,21 @@ impl KeyPair {
         let e = URL_SAFE_NO_PAD.encode(strip_zeros(exponent.big_endian_without_leading_zero()));
         let key_id = thumbprint(&json!({"e": e, "kty": "RSA", "n": n}));
         let jwk = json!({"kty": "RSA", "n": n, "e": e, "alg": "RS256", "use": "sig", "kid": key_id});
-        let public =
-            ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref()).map_err(|_| KeyError::Malformed)?;
-        Ok(Self { algorithm: Algorithm::Rs256, key_id, jwk, private: PrivateKey::Rsa(pair), public, random: SystemRandom::new() })
+        let public = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref())
+            .map_err(|_| KeyError::Malformed)?;
+        Ok(Self {
+            algorithm: Algorithm::Rs256,
+            key_id,
+            jwk,
+            private: PrivateKey::Rsa(pair),
+            public,
+            random: SystemRandom::new(),
+        })
     }
 
     fn ec(der: &Secret<Vec<u8>>) -> Result<Self, KeyError> {
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.expose()).map_err(|_| KeyError::Malformed)?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.expose())
+            .map_err(|_| KeyError::Malformed)?;
         // Uncompressed point: 0x04, then 32 bytes each of x and y.
         let point = pair.public_key().as_ref();
         let (x, y) = point.get(1..33).zip(point.get(33..65)).ok_or(KeyError::Malformed)?;
@@ -117,7 +128,14 @@ impl KeyPair {
         let key_id = thumbprint(&json!({"crv": "P-256", "kty": "EC", "x": x, "y": y}));
         let jwk = json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "ES256", "use": "sig", "kid": key_id});
         let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_| KeyError::Malformed)?;
-        Ok(Self { algorithm: Algorithm::Es256, key_id, jwk, private: PrivateKey::Ec(pair), public, random: SystemRandom::new() })
+        Ok(Self {
+            algorithm: Algorithm::Es256,
+            key_id,
+            jwk,
+            private: PrivateKey::Ec(pair),
+            public,
+            random: SystemRandom::new(),
+        })
     }
 }
 
@@ -135,10 +153,14 @@ impl Signer for KeyPair {
         match &self.private {
             PrivateKey::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &self.random, message, &mut signature).map_err(failed)?;
+                pair.sign(&RSA_PKCS1_SHA256, &self.random, message, &mut signature)
+                    .map_err(failed)?;
                 Ok(signature)
             }
-            PrivateKey::Ec(pair) => pair.sign(&self.random, message).map(|s| s.as_ref().to_vec()).map_err(failed),
+            PrivateKey::Ec(pair) => pair
+                .sign(&self.random, message)
+                .map(|s| s.as_ref().to_vec())
+                .map_err(failed),
         }
     }
 }
@@ -185,11 +207,15 @@ impl MasterKey {
         let text = text.trim();
         let bytes = if text.len() == 64 { unhex(text) } else { None };
         let bytes = bytes.or_else(|| {
-            let plain: String = text.trim_end_matches('=').chars().map(|c| match c {
-                '+' => '-',
-                '/' => '_',
-                c => c,
-            }).collect();
+            let plain: String = text
+                .trim_end_matches('=')
+                .chars()
+                .map(|c| match c {
+                    '+' => '-',
+                    '/' => '_',
+                    c => c,
+                })
+                .collect();
             URL_SAFE_NO_PAD.decode(Secret::new(plain).expose()).ok()
         });
         Self::from_bytes(&Secret::new(bytes.ok_or(KeyError::MasterKey)?))
@@ -198,7 +224,10 @@ impl MasterKey {
     /// A master key of these 32 bytes.
     pub fn from_bytes(bytes: &Secret<Vec<u8>>) -> Result<Self, KeyError> {
         let key = UnboundKey::new(&AES_256_GCM, bytes.expose()).map_err(|_| KeyError::MasterKey)?;
-        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
+        Ok(Self {
+            key: LessSafeKey::new(key),
+            random: SystemRandom::new(),
+        })
     }
 }
 
@@ -210,7 +239,11 @@ impl Sealer for MasterKey {
         let mut data = plain.to_vec();
         let tag = self
             .key
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context.as_bytes()), &mut data)
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context.as_bytes()),
+                &mut data,
+            )
             .map_err(failed)?;
         let mut sealed = nonce.to_vec();
         sealed.extend_from_slice(&data);
@@ -223,7 +256,11 @@ impl Sealer for MasterKey {
         let (nonce, data) = bytes.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut data = data.to_vec();
-        let length = self.key.open_in_place(nonce, Aad::from(context.as_bytes()), &mut data).ok()?.len();
+        let length = self
+            .key
+            .open_in_place(nonce, Aad::from(context.as_bytes()), &mut data)
+            .ok()?
+            .len();
         // Cut in place: no second copy of the plain text is left behind.
         data.truncate(length);
         Some(data)
@@ -232,7 +269,10 @@ impl Sealer for MasterKey {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
-    digits?.chunks_exact(2).map(|pair| u8::try_from(pair.first()? * 16 + pair.last()?).ok()).collect()
+    digits?
+        .chunks_exact(2)
+        .map(|pair| u8::try_from(pair.first()? * 16 + pair.last()?).ok())
+        .collect()
 }
 
 /// The operating system's generator.
@@ -240,9 +280,14 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 pub struct SystemEntropy(SystemRandom);
 
 impl Random for SystemEntropy {
-    #[expect(clippy::expect_used, reason = "without randomness no secret may be made; the generator fails only when the machine is broken")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness no secret may be made; the generator fails only when the machine is broken"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
-        self.0.fill(bytes).expect("the operating system's random generator works");
+        self.0
+            .fill(bytes)
+            .expect("the operating system's random generator works");
     }
 }
 
@@ -253,7 +298,10 @@ mod tests {
     #[test]
     fn the_thumbprint_of_rfc_7638_holds() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        assert_eq!(thumbprint(&json!({"kty": "RSA", "n": n, "e": "AQAB"})), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(
+            thumbprint(&json!({"kty": "RSA", "n": n, "e": "AQAB"})),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
     }
 
     #[test]
@@ -276,6 +324,11 @@ mod tests {
         assert_eq!(key.open("kid-2", &sealed), None);
         assert_eq!(MasterKey::parse(&"00".repeat(32)).unwrap().open("kid-1", &sealed), None);
         assert!(MasterKey::parse("short").is_err());
-        assert!(MasterKey::parse("WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=").unwrap().open("kid-1", &sealed).is_some());
+        assert!(
+            MasterKey::parse("WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=")
+                .unwrap()
+                .open("kid-1", &sealed)
+                .is_some()
+        );
     }
 }

@@ -99,16 +99,29 @@ impl<S: Store> Grantex<S> {
         result
     }
 
-    async fn try_exchange(&self, ctx: &Context, developer: &Developer, command: ExchangeCode) -> Result<IssuedToken, ExchangeError> {
+    async fn try_exchange(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: ExchangeCode,
+    ) -> Result<IssuedToken, ExchangeError> {
         let code_hash = command.code.sha256();
-        let (request, agent) = self.request_of_code(code_hash.clone()).await?.ok_or(ExchangeError::InvalidCode)?;
-        let is_for_caller = request.developer_id == developer.id && command.agent_id.as_ref() == Some(&request.agent_id);
+        let (request, agent) = self
+            .request_of_code(code_hash.clone())
+            .await?
+            .ok_or(ExchangeError::InvalidCode)?;
+        let is_for_caller =
+            request.developer_id == developer.id && command.agent_id.as_ref() == Some(&request.agent_id);
         if !is_for_caller {
             return Err(ExchangeError::InvalidCode);
         }
         // Before the agent is looked at: a stolen code is noticed while the agent is suspended, too.
-        if let AuthRequestState::Consumed { consumed_at, grant_id, .. } = &request.status {
-            self.code_was_reused(ctx, developer, grant_id.clone(), *consumed_at).await?;
+        if let AuthRequestState::Consumed {
+            consumed_at, grant_id, ..
+        } = &request.status
+        {
+            self.code_was_reused(ctx, developer, grant_id.clone(), *consumed_at)
+                .await?;
             return Err(ExchangeError::Reused);
         }
         if agent.is_none_or(|agent| agent.status != AgentStatus::Active) {
@@ -116,7 +129,9 @@ impl<S: Store> Grantex<S> {
         }
         let now = self.now();
         match &request.status {
-            AuthRequestState::Approved { code_expires_at, .. } if *code_expires_at <= now => return Err(ExchangeError::Expired),
+            AuthRequestState::Approved { code_expires_at, .. } if *code_expires_at <= now => {
+                return Err(ExchangeError::Expired);
+            }
             AuthRequestState::Approved { .. } => {}
             AuthRequestState::Pending | AuthRequestState::Denied | AuthRequestState::Consumed { .. } => {
                 return Err(ExchangeError::InvalidCode);
@@ -132,11 +147,16 @@ impl<S: Store> Grantex<S> {
             }
         }
         let minted = self.mint(&self.grant_of_request(&request, now), now)?;
-        match self.store_exchange(ctx, developer, request, code_hash.clone(), minted).await {
+        match self
+            .store_exchange(ctx, developer, request, code_hash.clone(), minted)
+            .await
+        {
             Err(ExchangeError::Reused) => {
                 // Lost a race for the code: what won is there now.
                 if let Some((request, _)) = self.request_of_code(code_hash).await?
-                    && let AuthRequestState::Consumed { consumed_at, grant_id, .. } = request.status
+                    && let AuthRequestState::Consumed {
+                        consumed_at, grant_id, ..
+                    } = request.status
                 {
                     self.code_was_reused(ctx, developer, grant_id, consumed_at).await?;
                 }
@@ -150,7 +170,9 @@ impl<S: Store> Grantex<S> {
         self.store
             .read(move |tx| {
                 Box::pin(async move {
-                    let Some(request) = tx.auth_request_by_code(&code_hash).await? else { return Ok(None) };
+                    let Some(request) = tx.auth_request_by_code(&code_hash).await? else {
+                        return Ok(None);
+                    };
                     let agent = tx.agent(&request.developer_id, &request.agent_id).await?;
                     Ok(Some((request, agent)))
                 })
@@ -186,7 +208,11 @@ impl<S: Store> Grantex<S> {
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 let grant = minted.issued.grant.clone();
-                if !unit.tx.consume_auth_request(&request.id, &code_hash, unit.now, &grant.id).await? {
+                if !unit
+                    .tx
+                    .consume_auth_request(&request.id, &code_hash, unit.now, &grant.id)
+                    .await?
+                {
                     return Err(ExchangeError::Reused);
                 }
                 let head = unit.lock_head().await?;
@@ -215,7 +241,9 @@ impl<S: Store> Grantex<S> {
                 let first = unit.tx.first_token_of_grant(&grant_id).await?;
                 let is_impatient = is_early && first.as_ref().is_none_or(|first| first.token.refresh_use.is_none());
                 let developer = unit.developer()?.clone();
-                let Some(grant) = unit.tx.grant(&developer, &grant_id).await? else { return Ok(()) };
+                let Some(grant) = unit.tx.grant(&developer, &grant_id).await? else {
+                    return Ok(());
+                };
                 let is_revoked = !is_impatient && unit.revoke_with_descendants(&grant, RevokedBy::CodeReuse).await?;
                 unit.record(Event::CodeReuseDetected {
                     grant_id,

@@ -45,23 +45,36 @@ const REFRESH_PREFIX: &str = "ref_";
 
 impl<S: Store> Grantex<S> {
     /// Tells what a presented access or refresh token is worth to this developer.
-    pub async fn introspect(&self, ctx: &Context, developer: &Developer, token: &str) -> Result<Introspection, StoreError> {
+    pub async fn introspect(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        token: &str,
+    ) -> Result<Introspection, StoreError> {
         if token.starts_with(REFRESH_PREFIX) {
             return self.introspect_refresh(developer, token).await;
         }
         let verdict = self.verify_token(ctx, developer, token, None).await?;
-        Ok(verdict.map_or(Introspection::Inactive, |verified| Introspection::Access(Box::new(verified))))
+        Ok(verdict.map_or(Introspection::Inactive, |verified| {
+            Introspection::Access(Box::new(verified))
+        }))
     }
 
     async fn introspect_refresh(&self, developer: &Developer, token: &str) -> Result<Introspection, StoreError> {
         let found = self.refresh_record(SecretHash::of(token)).await?;
-        let Some((record, ancestors)) = found else { return Ok(Introspection::Inactive) };
+        let Some((record, ancestors)) = found else {
+            return Ok(Introspection::Inactive);
+        };
         let now = self.now();
         let is_good = record.token.developer_id == developer.id
             && record.token.refresh_use.is_none()
             && record.token.refresh_expires_at > now
             && judge(&record.grant, record.agent_status, &ancestors, now) == Authority::InForce;
-        Ok(if is_good { Introspection::Refresh(Box::new(record)) } else { Introspection::Inactive })
+        Ok(if is_good {
+            Introspection::Refresh(Box::new(record))
+        } else {
+            Introspection::Inactive
+        })
     }
 
     /// Revokes a presented token: a refresh token takes its grant and all descendants with it, an access token only itself.
@@ -70,22 +83,32 @@ impl<S: Store> Grantex<S> {
         if token.starts_with(REFRESH_PREFIX) {
             return self.revoke_by_refresh_token(ctx, developer, token).await;
         }
-        let Some(authentic) = crate::token::jwt::open(&self.keys(), token) else { return Ok(()) };
-        let Some(jti) = authentic.claims.get("jti").and_then(serde_json::Value::as_str) else { return Ok(()) };
+        let Some(authentic) = crate::token::jwt::open(&self.keys(), token) else {
+            return Ok(());
+        };
+        let Some(jti) = authentic.claims.get("jti").and_then(serde_json::Value::as_str) else {
+            return Ok(());
+        };
         match self.revoke_access_token(ctx, developer, jti).await {
             Ok(()) | Err(RevokeTokenError::NotFound) => Ok(()),
             Err(RevokeTokenError::Store(error)) => Err(error),
         }
     }
 
-    async fn revoke_by_refresh_token(&self, ctx: &Context, developer: &Developer, token: &str) -> Result<(), StoreError> {
+    async fn revoke_by_refresh_token(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        token: &str,
+    ) -> Result<(), StoreError> {
         let hash = SecretHash::of(token);
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 let developer = unit.developer()?.clone();
                 let record = unit.tx.token_by_refresh(&hash).await?;
                 if let Some(record) = record.filter(|record| record.token.developer_id == developer) {
-                    unit.revoke_with_descendants(&record.grant, RevokedBy::RefreshTokenRevoked).await?;
+                    unit.revoke_with_descendants(&record.grant, RevokedBy::RefreshTokenRevoked)
+                        .await?;
                 }
                 Ok(())
             })

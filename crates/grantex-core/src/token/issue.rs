@@ -69,7 +69,13 @@ impl<S: Store> Grantex<S> {
             refresh_expires_at: now.plus(self.parts.settings.refresh_token_ttl).min(grant.expires_at),
             refresh_use: None,
         };
-        let issued = IssuedToken { grant: grant.clone(), token_id, jwt, refresh_token, expires_at };
+        let issued = IssuedToken {
+            grant: grant.clone(),
+            token_id,
+            jwt,
+            refresh_token,
+            expires_at,
+        };
         Ok(Minted { issued, row })
     }
 }

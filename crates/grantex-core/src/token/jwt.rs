@@ -17,7 +17,11 @@ pub const GRANT_TOKEN_TYPE: &str = "at+jwt";
 
 /// Signs a payload.
 pub fn sign(signer: &dyn Signer, typ: &str, payload: &str) -> Result<Secret<String>, SignError> {
-    let header = format!(r#"{{"alg":"{}","typ":"{typ}","kid":"{}"}}"#, signer.algorithm().as_str(), signer.key_id());
+    let header = format!(
+        r#"{{"alg":"{}","typ":"{typ}","kid":"{}"}}"#,
+        signer.algorithm().as_str(),
+        signer.key_id()
+    );
     let mut token = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 360);
     URL_SAFE_NO_PAD.encode_string(header, &mut token);
     token.push('.');

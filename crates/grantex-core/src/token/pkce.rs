@@ -14,7 +14,10 @@ pub struct CodeChallenge(String);
 impl CodeChallenge {
     /// Reads the wire form.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_well_formed = text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let is_well_formed = text.len() == 43
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         is_well_formed.then(|| Self(text.to_owned()))
     }
 
@@ -38,7 +41,9 @@ impl CodeVerifier {
     /// Reads the wire form.
     pub fn parse(text: &str) -> Option<Self> {
         let is_well_formed = (43..=128).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
         is_well_formed.then(|| Self(Secret::new(text.to_owned())))
     }
 }

@@ -45,7 +45,12 @@ impl RefreshToken {
     fn key_hash(&self, developer: &Developer) -> Option<SecretHash> {
         let key = self.idempotency_key.as_ref()?;
         let agent = self.agent_id.as_ref()?;
-        Some(SecretHash::of(&format!("{}\n{agent}\n{}\n{}", developer.id, self.refresh_token.sha256().as_str(), key.0.expose())))
+        Some(SecretHash::of(&format!(
+            "{}\n{agent}\n{}\n{}",
+            developer.id,
+            self.refresh_token.sha256().as_str(),
+            key.0.expose()
+        )))
     }
 }
 
@@ -139,7 +144,12 @@ impl<S: Store> Grantex<S> {
     /// [`Settings::replay_window`](crate::Settings) and is answered the same, while the new refresh token is unused. Any other second use fails
     /// and revokes the grant with all that was delegated from it, unless it comes within
     /// [`Settings::refresh_grace`](crate::Settings) while the new refresh token is unused.
-    pub async fn refresh_token(&self, ctx: &Context, developer: &Developer, command: RefreshToken) -> Result<Refreshed, RefreshError> {
+    pub async fn refresh_token(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: RefreshToken,
+    ) -> Result<Refreshed, RefreshError> {
         ctx.enter();
         let result = self.try_refresh(ctx, developer, &command).await;
         if let Err(error) = &result {
@@ -148,7 +158,12 @@ impl<S: Store> Grantex<S> {
         result
     }
 
-    async fn try_refresh(&self, ctx: &Context, developer: &Developer, command: &RefreshToken) -> Result<Refreshed, RefreshError> {
+    async fn try_refresh(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        command: &RefreshToken,
+    ) -> Result<Refreshed, RefreshError> {
         let presented = self.presented(developer, command).await?;
         if presented.record.token.refresh_use.is_some() {
             return self.refresh_again(ctx, developer, command, presented).await;
@@ -156,7 +171,10 @@ impl<S: Store> Grantex<S> {
         let now = self.now();
         presented.check(now)?;
         let minted = self.mint(&presented.record.grant, now)?;
-        match self.store_refresh(ctx, developer, command, &presented.record, minted).await? {
+        match self
+            .store_refresh(ctx, developer, command, &presented.record, minted)
+            .await?
+        {
             Attempt::Done(refreshed) => Ok(*refreshed),
             Attempt::Lost => {
                 let presented = self.presented(developer, command).await?;
@@ -167,8 +185,9 @@ impl<S: Store> Grantex<S> {
 
     async fn presented(&self, developer: &Developer, command: &RefreshToken) -> Result<Presented, RefreshError> {
         let found = self.refresh_record(command.refresh_token.sha256()).await?;
-        let (record, ancestors) =
-            found.filter(|(record, _)| record.token.developer_id == developer.id).ok_or(RefreshError::Unknown)?;
+        let (record, ancestors) = found
+            .filter(|(record, _)| record.token.developer_id == developer.id)
+            .ok_or(RefreshError::Unknown)?;
         if command.agent_id.as_ref() != Some(record.agent_id()) {
             return Err(RefreshError::AgentMismatch);
         }
@@ -176,11 +195,16 @@ impl<S: Store> Grantex<S> {
     }
 
     /// The issuance of a refresh token, whoever the developer is, with what stands above its grant.
-    pub(super) async fn refresh_record(&self, hash: SecretHash) -> Result<Option<(TokenRecord, Vec<Ancestor>)>, StoreError> {
+    pub(super) async fn refresh_record(
+        &self,
+        hash: SecretHash,
+    ) -> Result<Option<(TokenRecord, Vec<Ancestor>)>, StoreError> {
         self.store
             .read(move |tx| {
                 Box::pin(async move {
-                    let Some(record) = tx.token_by_refresh(&hash).await? else { return Ok(None) };
+                    let Some(record) = tx.token_by_refresh(&hash).await? else {
+                        return Ok(None);
+                    };
                     let ancestors = ancestors_of(tx, &record.grant).await?;
                     Ok(Some((record, ancestors)))
                 })
@@ -196,7 +220,11 @@ impl<S: Store> Grantex<S> {
         record: &TokenRecord,
         minted: Minted,
     ) -> Result<Attempt, RefreshError> {
-        let used = RefreshUse { at: self.now(), successor: minted.row.id.clone(), replay: self.seal_replay(developer, command, record, &minted)? };
+        let used = RefreshUse {
+            at: self.now(),
+            successor: minted.row.id.clone(),
+            replay: self.seal_replay(developer, command, record, &minted)?,
+        };
         let id = record.token.id.clone();
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
@@ -225,11 +253,18 @@ impl<S: Store> Grantex<S> {
         command: &RefreshToken,
         presented: Presented,
     ) -> Result<Refreshed, RefreshError> {
-        let Some(used) = presented.record.token.refresh_use.clone() else { return Err(RefreshError::Reused) };
+        let Some(used) = presented.record.token.refresh_use.clone() else {
+            return Err(RefreshError::Reused);
+        };
         let now = self.now();
         let successor = used.successor.clone();
-        let successor = self.store.read(move |tx| Box::pin(async move { tx.token(&successor).await })).await?;
-        let is_successor_unused = successor.as_ref().is_some_and(|successor| successor.token.refresh_use.is_none());
+        let successor = self
+            .store
+            .read(move |tx| Box::pin(async move { tx.token(&successor).await }))
+            .await?;
+        let is_successor_unused = successor
+            .as_ref()
+            .is_some_and(|successor| successor.token.refresh_use.is_none());
         let key_hash = command.key_hash(developer);
         if let (Some(key_hash), Some(replay)) = (&key_hash, &used.replay)
             && *key_hash == replay.key_hash
@@ -238,12 +273,21 @@ impl<S: Store> Grantex<S> {
             presented.check(now)?;
             let is_fresh = now <= used.at.plus(self.parts.settings.replay_window);
             let opened = replay.sealed.as_deref().filter(|_| is_fresh && is_successor_unused);
-            let answer = opened.and_then(|sealed| self.open_replay(&presented.record, sealed)).ok_or(RefreshError::Reused)?;
-            self.emit(ctx, &Event::RefreshReplayed { grant_id: answer.grant.id.clone(), agent_id: answer.grant.agent_id.clone() });
+            let answer = opened
+                .and_then(|sealed| self.open_replay(&presented.record, sealed))
+                .ok_or(RefreshError::Reused)?;
+            self.emit(
+                ctx,
+                &Event::RefreshReplayed {
+                    grant_id: answer.grant.id.clone(),
+                    agent_id: answer.grant.agent_id.clone(),
+                },
+            );
             return Ok(answer);
         }
         let is_impatient = now <= used.at.plus(self.parts.settings.refresh_grace) && is_successor_unused;
-        self.refresh_was_reused(ctx, developer, presented.record, is_impatient).await?;
+        self.refresh_was_reused(ctx, developer, presented.record, is_impatient)
+            .await?;
         Err(RefreshError::Reused)
     }
 
@@ -258,7 +302,10 @@ impl<S: Store> Grantex<S> {
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 unit.tx.forget_replay(&record.token.id).await?;
-                let is_revoked = !is_impatient && unit.revoke_with_descendants(&record.grant, RevokedBy::RefreshReuse).await?;
+                let is_revoked = !is_impatient
+                    && unit
+                        .revoke_with_descendants(&record.grant, RevokedBy::RefreshReuse)
+                        .await?;
                 unit.record(Event::RefreshReuseDetected {
                     grant_id: record.grant.id,
                     agent_id: record.grant.agent_id,
@@ -278,21 +325,34 @@ impl<S: Store> Grantex<S> {
         record: &TokenRecord,
         minted: &Minted,
     ) -> Result<Option<Replay>, SignError> {
-        let Some(key_hash) = command.key_hash(developer) else { return Ok(None) };
+        let Some(key_hash) = command.key_hash(developer) else {
+            return Ok(None);
+        };
         let answer = json!({
             "jwt": minted.issued.jwt.expose(),
             "refreshToken": minted.issued.refresh_token.expose(),
             "expiresAt": minted.issued.expires_at.as_millis(),
         });
         let plain = Secret::new(answer.to_string());
-        let sealed = self.parts.sealer.seal(&replay_context(record), plain.expose().as_bytes())?;
-        Ok(Some(Replay { key_hash, sealed: Some(sealed) }))
+        let sealed = self
+            .parts
+            .sealer
+            .seal(&replay_context(record), plain.expose().as_bytes())?;
+        Ok(Some(Replay {
+            key_hash,
+            sealed: Some(sealed),
+        }))
     }
 
     fn open_replay(&self, record: &TokenRecord, sealed: &str) -> Option<Refreshed> {
         let plain = Secret::new(self.parts.sealer.open(&replay_context(record), sealed)?);
         let answer: Value = serde_json::from_slice(plain.expose()).ok()?;
-        let text = |name: &str| answer.get(name).and_then(Value::as_str).map(|text| Secret::new(text.to_owned()));
+        let text = |name: &str| {
+            answer
+                .get(name)
+                .and_then(Value::as_str)
+                .map(|text| Secret::new(text.to_owned()))
+        };
         Some(Refreshed {
             grant: record.grant.clone(),
             jwt: text("jwt")?,

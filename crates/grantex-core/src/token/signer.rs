@@ -85,7 +85,10 @@ pub struct KeyRing {
 
 impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyRing").field("signing", &self.tokens.key_id()).field("published", &self.verifiers.len()).finish()
+        f.debug_struct("KeyRing")
+            .field("signing", &self.tokens.key_id())
+            .field("published", &self.verifiers.len())
+            .finish()
     }
 }
 
@@ -96,8 +99,18 @@ impl KeyRing {
         let jwks = json!({"keys": public}).to_string();
         let digest = hex(&Sha256::digest(jwks.as_bytes()));
         let etag = format!("\"{}\"", digest.get(..32).unwrap_or(&digest));
-        let verifiers = verifiers.into_iter().map(|key| (key.key_id().to_owned(), key)).collect();
-        Self { tokens, sessions, verifiers, public, jwks, etag }
+        let verifiers = verifiers
+            .into_iter()
+            .map(|key| (key.key_id().to_owned(), key))
+            .collect();
+        Self {
+            tokens,
+            sessions,
+            verifiers,
+            public,
+            jwks,
+            etag,
+        }
     }
 
     /// The key that signs grant tokens.

@@ -73,7 +73,8 @@ pub enum Authority {
 
 /// Judges a grant with its agent and everything above it.
 pub fn judge(grant: &Grant, agent: Option<AgentStatus>, ancestors: &[Ancestor], now: Timestamp) -> Authority {
-    let is_gone = |state: &GrantState, agent: Option<AgentStatus>| matches!(state, GrantState::Revoked { .. }) || agent.is_none();
+    let is_gone =
+        |state: &GrantState, agent: Option<AgentStatus>| matches!(state, GrantState::Revoked { .. }) || agent.is_none();
     if is_gone(&grant.state, agent) || ancestors.iter().any(|above| is_gone(&above.state, above.agent_status)) {
         return Authority::Revoked;
     }
@@ -81,11 +82,19 @@ pub fn judge(grant: &Grant, agent: Option<AgentStatus>, ancestors: &[Ancestor], 
     if is_suspended(agent) || ancestors.iter().any(|above| is_suspended(above.agent_status)) {
         return Authority::Suspended;
     }
-    if grant.status(now) == GrantStatus::Expired { Authority::Expired } else { Authority::InForce }
+    if grant.status(now) == GrantStatus::Expired {
+        Authority::Expired
+    } else {
+        Authority::InForce
+    }
 }
 
 pub(super) async fn ancestors_of(tx: &mut dyn Reads, grant: &Grant) -> Result<Vec<Ancestor>, StoreError> {
-    if grant.parent_grant_id.is_none() { Ok(Vec::new()) } else { tx.ancestors(grant).await }
+    if grant.parent_grant_id.is_none() {
+        Ok(Vec::new())
+    } else {
+        tx.ancestors(grant).await
+    }
 }
 
 /// The state of a grant or token, as resource servers ask for it before every call.
@@ -131,7 +140,10 @@ pub struct StatusOfGrant {
 }
 
 impl StatusOfGrant {
-    const UNKNOWN: Self = Self { status: RevocationStatus::Unknown, expires_at: None };
+    const UNKNOWN: Self = Self {
+        status: RevocationStatus::Unknown,
+        expires_at: None,
+    };
 }
 
 impl<S: Store> Grantex<S> {
@@ -194,13 +206,17 @@ impl<S: Store> Grantex<S> {
             .store
             .read(move |tx| {
                 Box::pin(async move {
-                    let Some(record) = tx.token(&id).await? else { return Ok(None) };
+                    let Some(record) = tx.token(&id).await? else {
+                        return Ok(None);
+                    };
                     let ancestors = ancestors_of(tx, &record.grant).await?;
                     Ok::<_, StoreError>(Some((record, ancestors)))
                 })
             })
             .await?;
-        let Some((record, ancestors)) = found else { return Ok(Err(InvalidReason::Unknown)) };
+        let Some((record, ancestors)) = found else {
+            return Ok(Err(InvalidReason::Unknown));
+        };
         if record.token.developer_id != developer.id || record.grant.id != claims.grant_id {
             return Ok(Err(InvalidReason::Unknown));
         }
@@ -211,7 +227,9 @@ impl<S: Store> Grantex<S> {
             Authority::Revoked => Err(InvalidReason::Revoked),
             Authority::Suspended => Err(InvalidReason::Suspended),
             Authority::Expired => Err(InvalidReason::Expired),
-            Authority::InForce if audience.is_some() && claims.audience.as_deref() != audience => Err(InvalidReason::Audience),
+            Authority::InForce if audience.is_some() && claims.audience.as_deref() != audience => {
+                Err(InvalidReason::Audience)
+            }
             Authority::InForce => Ok(VerifiedToken { claims, record }),
         })
     }
@@ -249,13 +267,17 @@ impl<S: Store> Grantex<S> {
             .store
             .read(move |tx| {
                 Box::pin(async move {
-                    let Some(record) = tx.token(&token_id).await? else { return Ok(None) };
+                    let Some(record) = tx.token(&token_id).await? else {
+                        return Ok(None);
+                    };
                     let ancestors = ancestors_of(tx, &record.grant).await?;
                     Ok::<_, StoreError>(Some((record, ancestors)))
                 })
             })
             .await?;
-        let Some((record, ancestors)) = found else { return Ok(StatusOfGrant::UNKNOWN) };
+        let Some((record, ancestors)) = found else {
+            return Ok(StatusOfGrant::UNKNOWN);
+        };
         let is_of_grant = grant_id.is_none_or(|grant_id| grant_id == record.grant.id);
         if record.token.developer_id != developer.id || !is_of_grant {
             return Ok(StatusOfGrant::UNKNOWN);
@@ -267,7 +289,10 @@ impl<S: Store> Grantex<S> {
             Authority::InForce if record.token.expires_at <= now => RevocationStatus::Expired,
             authority => authority.into(),
         };
-        Ok(StatusOfGrant { status, expires_at: Some(record.token.expires_at) })
+        Ok(StatusOfGrant {
+            status,
+            expires_at: Some(record.token.expires_at),
+        })
     }
 
     async fn status_of_grant(&self, developer: &Developer, grant_id: GrantId) -> Result<StatusOfGrant, StoreError> {
@@ -276,20 +301,32 @@ impl<S: Store> Grantex<S> {
             .store
             .read(move |tx| {
                 Box::pin(async move {
-                    let Some(grant) = tx.grant(&developer, &grant_id).await? else { return Ok(None) };
+                    let Some(grant) = tx.grant(&developer, &grant_id).await? else {
+                        return Ok(None);
+                    };
                     let agent = tx.agent(&developer, &grant.agent_id).await?;
                     let ancestors = ancestors_of(tx, &grant).await?;
                     Ok::<_, StoreError>(Some((grant, agent, ancestors)))
                 })
             })
             .await?;
-        let Some((grant, agent, ancestors)) = found else { return Ok(StatusOfGrant::UNKNOWN) };
+        let Some((grant, agent, ancestors)) = found else {
+            return Ok(StatusOfGrant::UNKNOWN);
+        };
         let status = judge(&grant, agent.map(|agent| agent.status), &ancestors, self.now()).into();
-        Ok(StatusOfGrant { status, expires_at: Some(grant.expires_at) })
+        Ok(StatusOfGrant {
+            status,
+            expires_at: Some(grant.expires_at),
+        })
     }
 
     /// Revokes one access token; its grant and refresh token stay good.
-    pub async fn revoke_access_token(&self, ctx: &Context, developer: &Developer, jti: &str) -> Result<(), RevokeTokenError> {
+    pub async fn revoke_access_token(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        jti: &str,
+    ) -> Result<(), RevokeTokenError> {
         let id = TokenId::parse(jti).ok_or(RevokeTokenError::NotFound)?;
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {

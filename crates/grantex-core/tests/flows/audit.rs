@@ -25,8 +25,16 @@ impl World {
 
     async fn head(&self) -> DeveloperHead {
         let developer = self.developer.id.clone();
-        let options = UnitOptions { developer: None, admission: Admission::default() };
-        let head = self.store.transact(options, move |tx| Box::pin(async move { tx.lock_head(&developer).await })).await;
+        let options = UnitOptions {
+            developer: None,
+            admission: Admission::default(),
+        };
+        let head = self
+            .store
+            .transact(options, move |tx| {
+                Box::pin(async move { tx.lock_head(&developer).await })
+            })
+            .await;
         head.unwrap().unwrap()
     }
 
@@ -39,8 +47,16 @@ impl World {
             audit: vec![],
             events: vec![],
         };
-        let options = UnitOptions { developer: None, admission: Admission::default() };
-        let written = self.store.transact(options, move |tx| Box::pin(async move { tx.write_ledger(&ledger).await })).await;
+        let options = UnitOptions {
+            developer: None,
+            admission: Admission::default(),
+        };
+        let written = self
+            .store
+            .transact(options, move |tx| {
+                Box::pin(async move { tx.write_ledger(&ledger).await })
+            })
+            .await;
         written.map_err(|error: StoreError| error).unwrap();
     }
 }
@@ -52,9 +68,15 @@ async fn the_callers_chain_holds_the_callers_entries_only() {
     let first = world.log("invoice.paid", json!({"n": 1.50})).await.unwrap();
     world.issue(&agent, &["read"]).await;
     let second = world.log("invoice.sent", json!({})).await.unwrap();
-    assert_eq!((first.prev_hash.clone(), first.record.metadata.as_str()), (None, r#"{"n":1.5}"#));
+    assert_eq!(
+        (first.prev_hash.clone(), first.record.metadata.as_str()),
+        (None, r#"{"n":1.5}"#)
+    );
     assert_eq!(second.prev_hash, Some(first.hash));
-    assert_eq!(world.server_actions().await, ["grantex.grant.created", "grantex.token.exchanged"]);
+    assert_eq!(
+        world.server_actions().await,
+        ["grantex.grant.created", "grantex.token.exchanged"]
+    );
     for (chain, checked) in [(Chain::Caller, 2), (Chain::Server, 2)] {
         let report = world.grantex.verify_chain(&world.developer.id, chain).await.unwrap();
         assert_eq!(report, ChainReport { checked, broken: None });
@@ -65,7 +87,10 @@ async fn the_callers_chain_holds_the_callers_entries_only() {
 async fn what_is_the_servers_to_write_is_refused() {
     let world = World::new().await;
     for action in ["grantex.grant.created", "decision.made", "evidence.kept"] {
-        assert!(matches!(world.log(action, json!({})).await, Err(AuditError::ActionReserved)));
+        assert!(matches!(
+            world.log(action, json!({})).await,
+            Err(AuditError::ActionReserved)
+        ));
     }
     let refused = world.log("a", json!({"grantex:x": 1})).await;
     assert!(matches!(refused, Err(AuditError::MetadataReserved { member }) if member == "grantex:x"));
@@ -79,12 +104,25 @@ async fn without_a_page_the_newest_entries_come_in_ascending_order() {
         world.clock.advance(Lifetime::seconds(1));
     }
     let actions = async |filter: AuditFilter, page: Option<PageRequest>, size| {
-        let page = world.grantex.audit_entries(&world.developer, Chain::Caller, filter, page, size).await.unwrap();
-        page.items.into_iter().map(|entry| entry.record.action).collect::<Vec<_>>()
+        let page = world
+            .grantex
+            .audit_entries(&world.developer, Chain::Caller, filter, page, size)
+            .await
+            .unwrap();
+        page.items
+            .into_iter()
+            .map(|entry| entry.record.action)
+            .collect::<Vec<_>>()
     };
     assert_eq!(actions(AuditFilter::default(), None, 2).await, ["a.3", "a.4"]);
-    let second_page = PageRequest { size: 2, from: PageStart::Number(2) };
-    assert_eq!(actions(AuditFilter::default(), Some(second_page), 2).await, ["a.2", "a.3"]);
+    let second_page = PageRequest {
+        size: 2,
+        from: PageStart::Number(2),
+    };
+    assert_eq!(
+        actions(AuditFilter::default(), Some(second_page), 2).await,
+        ["a.2", "a.3"]
+    );
     let window = AuditFilter {
         since: Some(world.now().minus(Lifetime::seconds(4))),
         until: Some(world.now().minus(Lifetime::seconds(2))),
@@ -105,12 +143,43 @@ async fn a_chain_whose_end_was_cut_off_or_replaced_is_broken() {
     let mut longer = head.clone();
     longer.caller.seq += 1;
     world.set_head(longer).await;
-    let report = world.grantex.verify_chain(&world.developer.id, Chain::Caller).await.unwrap();
-    assert_eq!(report, ChainReport { checked: 3, broken: Some(BrokenEntry { id: last.id.clone(), seq: 4, reason: "link" }) });
+    let report = world
+        .grantex
+        .verify_chain(&world.developer.id, Chain::Caller)
+        .await
+        .unwrap();
+    assert_eq!(
+        report,
+        ChainReport {
+            checked: 3,
+            broken: Some(BrokenEntry {
+                id: last.id.clone(),
+                seq: 4,
+                reason: "link"
+            })
+        }
+    );
 
     let mut other = head;
-    other.caller.last = Some(ChainLink { hash: "0".repeat(64), ..last.clone() });
+    other.caller.last = Some(ChainLink {
+        hash: "0".repeat(64),
+        ..last.clone()
+    });
     world.set_head(other).await;
-    let report = world.grantex.verify_chain(&world.developer.id, Chain::Caller).await.unwrap();
-    assert_eq!(report, ChainReport { checked: 3, broken: Some(BrokenEntry { id: last.id, seq: 3, reason: "link" }) });
+    let report = world
+        .grantex
+        .verify_chain(&world.developer.id, Chain::Caller)
+        .await
+        .unwrap();
+    assert_eq!(
+        report,
+        ChainReport {
+            checked: 3,
+            broken: Some(BrokenEntry {
+                id: last.id,
+                seq: 3,
+                reason: "link"
+            })
+        }
+    );
 }

@@ -23,21 +23,50 @@ async fn a_live_request_waits_for_the_person() {
     assert!(opened.code.is_none());
     assert_eq!(opened.request.expires_at, world.now().plus(Lifetime::minutes(15)));
     world.recorder.take();
-    let shown = world.grantex.consent_request(&world.ctx(), opened.request.id.clone()).await.unwrap();
-    assert_eq!((shown.developer.name.as_str(), shown.agent.id), ("Live", agent.id.clone()));
+    let shown = world
+        .grantex
+        .consent_request(&world.ctx(), opened.request.id.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        (shown.developer.name.as_str(), shown.agent.id),
+        ("Live", agent.id.clone())
+    );
 
     world.clock.advance(Lifetime::seconds(3));
-    let approved = world.grantex.approve_consent(&world.ctx(), opened.request.id.clone()).await.unwrap();
-    assert_eq!((approved.redirect_uri.as_deref(), approved.state.as_deref()), (Some("https://app.example/cb"), Some("s")));
+    let approved = world
+        .grantex
+        .approve_consent(&world.ctx(), opened.request.id.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        (approved.redirect_uri.as_deref(), approved.state.as_deref()),
+        (Some("https://app.example/cb"), Some("s"))
+    );
     assert_eq!(
         world.recorder.take(),
         [
-            Event::Consent { outcome: ConsentOutcome::Shown, decided_after: None },
-            Event::Consent { outcome: ConsentOutcome::Approved, decided_after: Some(std::time::Duration::from_secs(3)) },
+            Event::Consent {
+                outcome: ConsentOutcome::Shown,
+                decided_after: None
+            },
+            Event::Consent {
+                outcome: ConsentOutcome::Approved,
+                decided_after: Some(std::time::Duration::from_secs(3))
+            },
         ]
     );
-    assert!(matches!(world.grantex.approve_consent(&world.ctx(), opened.request.id.clone()).await, Err(ConsentError::Gone)));
-    assert!(matches!(world.grantex.deny_consent(&world.ctx(), opened.request.id).await, Err(ConsentError::Gone)));
+    assert!(matches!(
+        world
+            .grantex
+            .approve_consent(&world.ctx(), opened.request.id.clone())
+            .await,
+        Err(ConsentError::Gone)
+    ));
+    assert!(matches!(
+        world.grantex.deny_consent(&world.ctx(), opened.request.id).await,
+        Err(ConsentError::Gone)
+    ));
     assert!(world.exchange(&agent, &approved.code).await.is_ok());
 }
 
@@ -47,7 +76,11 @@ async fn a_refusal_is_told_and_audited() {
     let agent = world.agent(&[]).await;
     let opened = world.authorize(world.request(&agent.id, &["read"])).await.unwrap();
     world.recorder.take();
-    world.grantex.deny_consent(&world.ctx(), opened.request.id.clone()).await.unwrap();
+    world
+        .grantex
+        .deny_consent(&world.ctx(), opened.request.id.clone())
+        .await
+        .unwrap();
     assert_eq!(world.happened(), ["consent", "auth_request.denied"]);
     assert_eq!(world.event_kinds().await, ["grant.denied"]);
     assert_eq!(world.server_actions().await, ["grantex.grant.denied"]);
@@ -59,10 +92,22 @@ async fn requests_expire_and_unknown_ones_are_not_found() {
     let agent = world.agent(&[]).await;
     let opened = world.authorize(world.request(&agent.id, &["read"])).await.unwrap();
     world.clock.advance(Lifetime::minutes(15));
-    assert!(matches!(world.grantex.consent_request(&world.ctx(), opened.request.id.clone()).await, Err(ConsentError::Gone)));
-    assert!(matches!(world.grantex.deny_consent(&world.ctx(), opened.request.id).await, Err(ConsentError::Gone)));
+    assert!(matches!(
+        world
+            .grantex
+            .consent_request(&world.ctx(), opened.request.id.clone())
+            .await,
+        Err(ConsentError::Gone)
+    ));
+    assert!(matches!(
+        world.grantex.deny_consent(&world.ctx(), opened.request.id).await,
+        Err(ConsentError::Gone)
+    ));
     let unknown = grantex_core::id::new_unguessable_id(&grantex_core::testing::SeededRandom::new(99));
-    assert!(matches!(world.grantex.approve_consent(&world.ctx(), unknown).await, Err(ConsentError::NotFound)));
+    assert!(matches!(
+        world.grantex.approve_consent(&world.ctx(), unknown).await,
+        Err(ConsentError::NotFound)
+    ));
 }
 
 #[tokio::test]
@@ -74,10 +119,16 @@ async fn only_registered_scopes_of_active_agents_within_the_maximum_may_be_asked
     assert!(matches!(refused, Err(AuthorizeError::ScopeNotRegistered { scope }) if scope == "admin"));
     let mut command = world.request(&agent.id, &["read"]);
     command.expires_in = Lifetime::days(366);
-    assert!(matches!(world.authorize(command).await, Err(AuthorizeError::TooLong { .. })));
+    assert!(matches!(
+        world.authorize(command).await,
+        Err(AuthorizeError::TooLong { .. })
+    ));
     let mut command = world.request(&agent.id, &["read"]);
     command.agent_id = None;
-    assert!(matches!(world.authorize(command).await, Err(AuthorizeError::AgentNotFound)));
+    assert!(matches!(
+        world.authorize(command).await,
+        Err(AuthorizeError::AgentNotFound)
+    ));
     let rejected = |status| Event::AuthorizeRejected { status };
     assert_eq!(
         world.recorder.take(),
@@ -108,7 +159,10 @@ async fn a_policy_decides_before_the_person_is_asked() {
     let agent = world.agent(&[]).await;
     world.recorder.take();
     let refused = world.authorize(world.request(&agent.id, &["read"])).await;
-    assert!(matches!(refused, Err(AuthorizeError::PolicyDenied { .. })), "a denial wins over the sandbox");
+    assert!(
+        matches!(refused, Err(AuthorizeError::PolicyDenied { .. })),
+        "a denial wins over the sandbox"
+    );
     assert_eq!(world.happened(), ["auth_request.denied", "auth_request.rejected"]);
     assert_eq!(world.event_kinds().await, ["grant.denied"]);
 }
@@ -118,7 +172,10 @@ async fn live_developers_cannot_decide_in_the_persons_place() {
     let world = live_world().await;
     let agent = world.agent(&[]).await;
     let opened = world.authorize(world.request(&agent.id, &["read"])).await.unwrap();
-    let answer = world.grantex.approve_in_sandbox(&world.ctx(), &world.developer, opened.request.id).await;
+    let answer = world
+        .grantex
+        .approve_in_sandbox(&world.ctx(), &world.developer, opened.request.id)
+        .await;
     assert!(matches!(answer, Err(SandboxDecisionError::ConsentRequired)));
 }
 
@@ -126,16 +183,43 @@ async fn live_developers_cannot_decide_in_the_persons_place() {
 async fn accounts_have_one_key_and_unique_e_mails() {
     use grantex_core::developer::Signup;
     let world = World::new().await;
-    let command = || Signup { name: "A".into(), email: Some("a@example.com".into()), mode: Mode::Live };
+    let command = || Signup {
+        name: "A".into(),
+        email: Some("a@example.com".into()),
+        mode: Mode::Live,
+    };
     let first = world.grantex.signup(&world.ctx(), command()).await.unwrap();
-    assert!(matches!(world.grantex.signup(&world.ctx(), command()).await, Err(SignupError::EmailTaken)));
+    assert!(matches!(
+        world.grantex.signup(&world.ctx(), command()).await,
+        Err(SignupError::EmailTaken)
+    ));
     assert!(first.api_key.expose().starts_with("gx_live_"));
     let found = world.grantex.authenticate(first.api_key.expose()).await.unwrap();
     assert_eq!(found, Some(first.developer.clone()));
-    let rotated = world.grantex.rotate_api_key(&world.ctx(), &first.developer, &first.api_key).await.unwrap();
+    let rotated = world
+        .grantex
+        .rotate_api_key(&world.ctx(), &first.developer, &first.api_key)
+        .await
+        .unwrap();
     assert_eq!(world.grantex.authenticate(first.api_key.expose()).await.unwrap(), None);
-    assert_eq!(world.grantex.authenticate(rotated.api_key.expose()).await.unwrap(), Some(first.developer.clone()));
-    assert!(world.grantex.rotate_api_key(&world.ctx(), &first.developer, &first.api_key).await.is_err());
+    assert_eq!(
+        world.grantex.authenticate(rotated.api_key.expose()).await.unwrap(),
+        Some(first.developer.clone())
+    );
+    assert!(
+        world
+            .grantex
+            .rotate_api_key(&world.ctx(), &first.developer, &first.api_key)
+            .await
+            .is_err()
+    );
     assert_eq!(world.grantex.authenticate("short").await.unwrap(), None);
-    assert!(world.grantex.authenticate(world.api_key.expose()).await.unwrap().is_some());
+    assert!(
+        world
+            .grantex
+            .authenticate(world.api_key.expose())
+            .await
+            .unwrap()
+            .is_some()
+    );
 }

@@ -26,7 +26,10 @@ async fn a_child_is_narrower_and_names_its_delegators() {
     assert_eq!(members["parentAgt"], helper.id.did());
     assert_eq!(members["parentGrnt"], child.grant.id.as_str());
     assert_eq!(members["delegationDepth"], 2);
-    assert_eq!(members["act"], json!({"sub": helper.id.did(), "act": {"sub": agent.id.did()}}));
+    assert_eq!(
+        members["act"],
+        json!({"sub": helper.id.did(), "act": {"sub": agent.id.did()}})
+    );
     assert_eq!(
         members["urn:grantex:grant"],
         json!({
@@ -34,7 +37,10 @@ async fn a_child_is_narrower_and_names_its_delegators() {
             "parent_grant_id": child.grant.id, "delegation_depth": 2,
         })
     );
-    assert_eq!(grandchild.expires_at, world.now().plus(Lifetime::hours(1)).floor_to_second());
+    assert_eq!(
+        grandchild.expires_at,
+        world.now().plus(Lifetime::hours(1)).floor_to_second()
+    );
     assert_eq!(world.active_grants().await, 3);
 }
 
@@ -49,7 +55,11 @@ async fn a_child_never_outlives_its_parents_token() {
         scopes: scopes(&["read"]),
         expires_in: Lifetime::days(30),
     };
-    let child = world.grantex.delegate(&world.ctx(), &world.developer, command).await.unwrap();
+    let child = world
+        .grantex
+        .delegate(&world.ctx(), &world.developer, command)
+        .await
+        .unwrap();
     assert_eq!(child.expires_at, root.expires_at);
 }
 
@@ -62,7 +72,10 @@ async fn a_child_cannot_widen_its_scopes() {
     assert!(matches!(refused, Err(DelegateError::ScopeNotInParent { scope }) if scope == "admin"));
     let refused = world.delegate(&root, &restricted, &["read", "write"]).await;
     assert!(matches!(refused, Err(DelegateError::ScopeNotRegistered { scope }) if scope == "write"));
-    assert!(world.delegate(&root, &agent, &["read", "write"]).await.is_ok(), "the same scopes are no widening");
+    assert!(
+        world.delegate(&root, &agent, &["read", "write"]).await.is_ok(),
+        "the same scopes are no widening"
+    );
     assert_eq!(world.active_grants().await, 2, "refusals leave nothing behind");
 }
 
@@ -73,7 +86,10 @@ async fn depth_is_limited() {
     let root = world.issue(&agent, &["read"]).await;
     let child = world.delegate(&root, &agent, &["read"]).await.unwrap();
     let grandchild = world.delegate(&child, &agent, &["read"]).await.unwrap();
-    assert!(matches!(world.delegate(&grandchild, &agent, &["read"]).await, Err(DelegateError::DepthExceeded { limit: 2 })));
+    assert!(matches!(
+        world.delegate(&grandchild, &agent, &["read"]).await,
+        Err(DelegateError::DepthExceeded { limit: 2 })
+    ));
 }
 
 #[tokio::test]
@@ -81,12 +97,29 @@ async fn parent_and_sub_agent_must_be_in_force() {
     let world = World::new().await;
     let (agent, helper) = (world.agent(&[]).await, world.agent(&[]).await);
     let root = world.issue(&agent, &["read"]).await;
-    let suspend = || AgentChanges { status: Some(AgentStatus::Suspended), ..AgentChanges::default() };
-    world.grantex.update_agent(&world.ctx(), &world.developer, helper.id.clone(), suspend()).await.unwrap();
-    assert!(matches!(world.delegate(&root, &helper, &["read"]).await, Err(DelegateError::SubAgentNotFound)));
-    world.grantex.update_agent(&world.ctx(), &world.developer, agent.id.clone(), suspend()).await.unwrap();
+    let suspend = || AgentChanges {
+        status: Some(AgentStatus::Suspended),
+        ..AgentChanges::default()
+    };
+    world
+        .grantex
+        .update_agent(&world.ctx(), &world.developer, helper.id.clone(), suspend())
+        .await
+        .unwrap();
+    assert!(matches!(
+        world.delegate(&root, &helper, &["read"]).await,
+        Err(DelegateError::SubAgentNotFound)
+    ));
+    world
+        .grantex
+        .update_agent(&world.ctx(), &world.developer, agent.id.clone(), suspend())
+        .await
+        .unwrap();
     let refused = world.delegate(&root, &agent, &["read"]).await;
-    assert!(matches!(refused, Err(DelegateError::ParentInvalid(InvalidReason::Suspended))));
+    assert!(matches!(
+        refused,
+        Err(DelegateError::ParentInvalid(InvalidReason::Suspended))
+    ));
 
     let stranger = world.signup("Other", grantex_core::developer::Mode::Sandbox).await;
     let command = Delegate {

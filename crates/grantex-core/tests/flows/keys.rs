@@ -11,7 +11,15 @@ use crate::support::World;
 fn manager(world: &World, algorithm: Algorithm, master: &str) -> KeyManager<MemoryStore> {
     let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
     let sealer = Arc::new(MasterKey::parse(&master.repeat(32)).unwrap());
-    KeyManager::new(world.store.clone(), sealer, clock, KeySettings { algorithm, activation_delay: Lifetime::minutes(10) })
+    KeyManager::new(
+        world.store.clone(),
+        sealer,
+        clock,
+        KeySettings {
+            algorithm,
+            activation_delay: Lifetime::minutes(10),
+        },
+    )
 }
 
 #[tokio::test]
@@ -30,7 +38,10 @@ async fn a_new_key_is_published_before_it_signs_and_an_old_one_until_its_tokens_
     let ring = keys.ring().await.unwrap();
     assert_eq!(ring.token_signer().key_id(), first);
     assert_eq!(ring.public_keys().len(), 2);
-    assert!(matches!(keys.retire(&first).await, Err(KeyManagerError::LastKey { .. })));
+    assert!(matches!(
+        keys.retire(&first).await,
+        Err(KeyManagerError::LastKey { .. })
+    ));
     world.clock.advance(Lifetime::minutes(10));
     let ring = keys.ring().await.unwrap();
     assert_eq!(ring.token_signer().key_id(), second);
@@ -38,7 +49,11 @@ async fn a_new_key_is_published_before_it_signs_and_an_old_one_until_its_tokens_
     assert!(world.verify(&token.jwt).await.is_ok());
 
     world.clock.advance(Lifetime::minutes(2));
-    assert_eq!(keys.prune().await.unwrap(), Vec::<String>::new(), "superseded, and a token of it is alive");
+    assert_eq!(
+        keys.prune().await.unwrap(),
+        Vec::<String>::new(),
+        "superseded, and a token of it is alive"
+    );
     world.clock.advance(Lifetime::hours(25));
     assert_eq!(keys.prune().await.unwrap(), [first]);
     assert_eq!(keys.ring().await.unwrap().public_keys().len(), 1);
@@ -52,10 +67,17 @@ async fn es256_keeps_an_rsa_key_beside_it() {
     let ring = keys.ring().await.unwrap();
     assert_eq!(ring.token_signer().algorithm(), Algorithm::Es256);
     assert_eq!(ring.session_signer().algorithm(), Algorithm::Rs256);
-    let kinds: Vec<_> = ring.public_keys().iter().map(|jwk| jwk["kty"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = ring
+        .public_keys()
+        .iter()
+        .map(|jwk| jwk["kty"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds.len(), 2);
     assert!(kinds.contains(&"RSA") && kinds.contains(&"EC"));
-    assert!(ring.public_keys().iter().all(|jwk| jwk.get("d").is_none()), "no private member is published");
+    assert!(
+        ring.public_keys().iter().all(|jwk| jwk.get("d").is_none()),
+        "no private member is published"
+    );
 }
 
 #[tokio::test]
@@ -63,7 +85,10 @@ async fn another_master_key_opens_nothing() {
     let world = World::new().await;
     manager(&world, Algorithm::Rs256, "22").ensure().await.unwrap();
     let other = manager(&world, Algorithm::Rs256, "33");
-    assert!(matches!(other.ring().await, Err(KeyManagerError::WrongMasterKey { .. })));
+    assert!(matches!(
+        other.ring().await,
+        Err(KeyManagerError::WrongMasterKey { .. })
+    ));
 }
 
 #[tokio::test]
@@ -77,14 +102,29 @@ async fn an_old_key_stays_published_as_long_as_a_session_it_signed_may_live() {
     request.expires_in = Lifetime::hours(1);
     let code = world.authorize(request).await.unwrap().code.unwrap();
     world.exchange(&agent, &code).await.unwrap();
-    let first = keys.rotate().await.map(|_| ()).and(keys.ring().await).unwrap().token_signer().key_id().to_owned();
+    let first = keys
+        .rotate()
+        .await
+        .map(|_| ())
+        .and(keys.ring().await)
+        .unwrap()
+        .token_signer()
+        .key_id()
+        .to_owned();
     world.clock.advance(Lifetime::minutes(10));
-    let session =
-        world.grantex.open_session(&world.ctx(), &world.developer, "user_1".into(), Lifetime::hours(24)).await.unwrap();
+    let session = world
+        .grantex
+        .open_session(&world.ctx(), &world.developer, "user_1".into(), Lifetime::hours(24))
+        .await
+        .unwrap();
     world.clock.advance(Lifetime::minutes(2));
     assert_eq!(keys.prune().await.unwrap(), Vec::<String>::new(), "retired now");
     world.clock.advance(Lifetime::hours(23));
-    assert_eq!(keys.prune().await.unwrap(), Vec::<String>::new(), "no grant token is alive, but the session is");
+    assert_eq!(
+        keys.prune().await.unwrap(),
+        Vec::<String>::new(),
+        "no grant token is alive, but the session is"
+    );
     world.grantex.set_keys(keys.ring().await.unwrap());
     assert!(world.grantex.session(session.token.expose()).is_some());
     world.clock.advance(Lifetime::hours(2));
@@ -100,7 +140,10 @@ async fn the_first_key_of_a_new_algorithm_is_published_before_it_signs() {
     let ring = keys.ring().await.unwrap();
     assert_eq!(ring.public_keys().len(), 2);
     assert_eq!(ring.token_signer().algorithm(), Algorithm::Rs256);
-    assert_eq!(keys.signing_kid().await.unwrap().as_deref(), Some(ring.token_signer().key_id()));
+    assert_eq!(
+        keys.signing_kid().await.unwrap().as_deref(),
+        Some(ring.token_signer().key_id())
+    );
     world.clock.advance(Lifetime::minutes(10));
     let ring = keys.ring().await.unwrap();
     assert_eq!(ring.token_signer().algorithm(), Algorithm::Es256);

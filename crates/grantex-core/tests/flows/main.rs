@@ -1,5 +1,10 @@
 //! The flows of the domain on a store in memory: what they answer, what they record, what they leave behind.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod agents;
 mod audit;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grantex_core::agent::{Agent, AgentStatus, RegisterAgent};
-use grantex_core::authorize::{AuthCode, Authorize, Authorized, AuthorizeError};
+use grantex_core::authorize::{AuthCode, Authorize, AuthorizeError, Authorized};
 use grantex_core::clock::{Clock as _, Lifetime, Timestamp};
 use grantex_core::context::Context;
 use grantex_core::developer::{Developer, Mode, Signup};
@@ -33,7 +33,11 @@ pub struct World {
 pub fn key_ring() -> KeyRing {
     let (pair, _) = KeyPair::generate(Algorithm::Es256).unwrap();
     let pair = Arc::new(pair);
-    KeyRing::new(Arc::clone(&pair) as Arc<dyn Signer>, Arc::clone(&pair) as Arc<dyn Signer>, vec![pair as Arc<dyn Verifier>])
+    KeyRing::new(
+        Arc::clone(&pair) as Arc<dyn Signer>,
+        Arc::clone(&pair) as Arc<dyn Signer>,
+        vec![pair as Arc<dyn Verifier>],
+    )
 }
 
 pub fn scopes(list: &[&str]) -> Scopes {
@@ -54,7 +58,12 @@ impl World {
     }
 
     async fn build(change: impl FnOnce(&mut Settings), policies: impl PolicyGate) -> Self {
-        let (store, clock, recorder, log) = (MemoryStore::new(), ManualClock::default(), Recorder::default(), LogLines::default());
+        let (store, clock, recorder, log) = (
+            MemoryStore::new(),
+            ManualClock::default(),
+            Recorder::default(),
+            LogLines::default(),
+        );
         let mut settings = Settings::new("https://auth.example");
         change(&mut settings);
         let sealer = MasterKey::parse(&"11".repeat(32)).unwrap();
@@ -64,11 +73,23 @@ impl World {
             .policies(policies)
             .build();
         let ctx = grantex.context(log.logger(), "req".into());
-        let command = Signup { name: "Acme".into(), email: None, mode: Mode::Sandbox };
+        let command = Signup {
+            name: "Acme".into(),
+            email: None,
+            mode: Mode::Sandbox,
+        };
         let signed_up = grantex.signup(&ctx, command).await.unwrap();
         recorder.take();
         log.take();
-        Self { grantex, store, clock, recorder, log, developer: signed_up.developer, api_key: signed_up.api_key }
+        Self {
+            grantex,
+            store,
+            clock,
+            recorder,
+            log,
+            developer: signed_up.developer,
+            api_key: signed_up.api_key,
+        }
     }
 
     pub fn ctx(&self) -> Context {
@@ -80,7 +101,11 @@ impl World {
     }
 
     pub async fn signup(&self, name: &str, mode: Mode) -> Developer {
-        let command = Signup { name: name.into(), email: None, mode };
+        let command = Signup {
+            name: name.into(),
+            email: None,
+            mode,
+        };
         self.grantex.signup(&self.ctx(), command).await.unwrap().developer
     }
 
@@ -95,7 +120,10 @@ impl World {
             scopes: scopes(allowed),
             status: AgentStatus::Active,
         };
-        self.grantex.register_agent(&self.ctx(), developer, command).await.unwrap()
+        self.grantex
+            .register_agent(&self.ctx(), developer, command)
+            .await
+            .unwrap()
     }
 
     pub fn request(&self, agent: &AgentId, asked: &[&str]) -> Authorize {
@@ -116,11 +144,20 @@ impl World {
     }
 
     pub async fn code(&self, agent: &Agent, asked: &[&str]) -> AuthCode {
-        self.authorize(self.request(&agent.id, asked)).await.unwrap().code.unwrap()
+        self.authorize(self.request(&agent.id, asked))
+            .await
+            .unwrap()
+            .code
+            .unwrap()
     }
 
     pub async fn exchange(&self, agent: &Agent, code: &AuthCode) -> Result<IssuedToken, ExchangeError> {
-        let command = ExchangeCode { code: code.clone(), agent_id: Some(agent.id.clone()), verifier: None, redirect_uri: None };
+        let command = ExchangeCode {
+            code: code.clone(),
+            agent_id: Some(agent.id.clone()),
+            verifier: None,
+            redirect_uri: None,
+        };
         self.grantex.exchange_code(&self.ctx(), &self.developer, command).await
     }
 
@@ -129,7 +166,12 @@ impl World {
         self.exchange(agent, &code).await.unwrap()
     }
 
-    pub async fn delegate(&self, parent: &IssuedToken, agent: &Agent, asked: &[&str]) -> Result<IssuedToken, DelegateError> {
+    pub async fn delegate(
+        &self,
+        parent: &IssuedToken,
+        agent: &Agent,
+        asked: &[&str],
+    ) -> Result<IssuedToken, DelegateError> {
         let command = Delegate {
             parent_token: parent.jwt.clone(),
             sub_agent_id: Some(agent.id.clone()),
@@ -140,7 +182,10 @@ impl World {
     }
 
     pub async fn verify(&self, token: &Secret<String>) -> Result<VerifiedToken, InvalidReason> {
-        self.grantex.verify_token(&self.ctx(), &self.developer, token.expose(), None).await.unwrap()
+        self.grantex
+            .verify_token(&self.ctx(), &self.developer, token.expose(), None)
+            .await
+            .unwrap()
     }
 
     /// The messages of everything observed since the last call.
@@ -159,7 +204,10 @@ impl World {
             .await
             .map_err(|error: StoreError| error)
             .unwrap();
-        assert!(events.iter().zip(1_i64..).all(|(event, seq)| event.seq == seq), "the sequence has no gap");
+        assert!(
+            events.iter().zip(1_i64..).all(|(event, seq)| event.seq == seq),
+            "the sequence has no gap"
+        );
         events
     }
 
@@ -169,7 +217,11 @@ impl World {
 
     pub async fn server_actions(&self) -> Vec<String> {
         use grantex_core::audit::{AuditFilter, Chain};
-        let page = self.grantex.audit_entries(&self.developer, Chain::Server, AuditFilter::default(), None, 1_000).await.unwrap();
+        let page = self
+            .grantex
+            .audit_entries(&self.developer, Chain::Server, AuditFilter::default(), None, 1_000)
+            .await
+            .unwrap();
         page.items.into_iter().map(|entry| entry.record.action).collect()
     }
 

@@ -40,13 +40,37 @@ async fn what_is_not_a_token_of_these_keys_is_malformed() {
     let parts: Vec<&str> = text.split('.').collect();
     let encode = |value: &str| URL_SAFE_NO_PAD.encode(value);
     let unsigned = format!("{}.{}.", encode(r#"{"alg":"none","typ":"at+jwt"}"#), parts[1]);
-    let hmac = format!("{}.{}.{}", encode(r#"{"alg":"HS256","typ":"at+jwt","kid":"x"}"#), parts[1], parts[2]);
+    let hmac = format!(
+        "{}.{}.{}",
+        encode(r#"{"alg":"HS256","typ":"at+jwt","kid":"x"}"#),
+        parts[1],
+        parts[2]
+    );
     let changed = format!("{}.{}.{}", parts[0], encode(r#"{"sub":"admin"}"#), parts[2]);
-    for bad in ["", ".", "..", "a.b.c", "garbage", &unsigned, &hmac, &changed, &format!("{text}.x"), &text[..text.len() - 2], &"x".repeat(20_000)] {
-        assert_eq!(world.verify(&Secret::new((*bad).to_owned())).await, Err(InvalidReason::Malformed));
+    for bad in [
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        "garbage",
+        &unsigned,
+        &hmac,
+        &changed,
+        &format!("{text}.x"),
+        &text[..text.len() - 2],
+        &"x".repeat(20_000),
+    ] {
+        assert_eq!(
+            world.verify(&Secret::new((*bad).to_owned())).await,
+            Err(InvalidReason::Malformed)
+        );
     }
     world.grantex.set_keys(key_ring());
-    assert_eq!(world.verify(&token.jwt).await, Err(InvalidReason::Malformed), "a key that is not published verifies nothing");
+    assert_eq!(
+        world.verify(&token.jwt).await,
+        Err(InvalidReason::Malformed),
+        "a key that is not published verifies nothing"
+    );
 }
 
 #[tokio::test]
@@ -56,15 +80,30 @@ async fn a_token_is_worth_nothing_to_another_developer_or_audience() {
     let token = world.issue(&agent, &["read"]).await;
     let stranger = world.signup("Other", grantex_core::developer::Mode::Live).await;
     world.recorder.take();
-    let verdict = world.grantex.verify_token(&world.ctx(), &stranger, token.jwt.expose(), None).await.unwrap();
+    let verdict = world
+        .grantex
+        .verify_token(&world.ctx(), &stranger, token.jwt.expose(), None)
+        .await
+        .unwrap();
     assert_eq!(verdict, Err(InvalidReason::Foreign));
     assert_eq!(
         world.recorder.take(),
-        [Event::TokenVerificationFailed { status: VerifyStatus::Unknown, token_id: Some(token.token_id.clone()) }]
+        [Event::TokenVerificationFailed {
+            status: VerifyStatus::Unknown,
+            token_id: Some(token.token_id.clone())
+        }]
     );
-    let verdict = world.grantex.verify_token(&world.ctx(), &world.developer, token.jwt.expose(), Some("https://x")).await.unwrap();
+    let verdict = world
+        .grantex
+        .verify_token(&world.ctx(), &world.developer, token.jwt.expose(), Some("https://x"))
+        .await
+        .unwrap();
     assert_eq!(verdict, Err(InvalidReason::Audience));
-    let status = world.grantex.revocation_status(&stranger, Some(token.grant.id.as_str()), None).await.unwrap();
+    let status = world
+        .grantex
+        .revocation_status(&stranger, Some(token.grant.id.as_str()), None)
+        .await
+        .unwrap();
     assert_eq!(status.status, RevocationStatus::Unknown);
 }
 
@@ -75,14 +114,25 @@ async fn suspension_anywhere_above_fails_verification_and_leaves_the_grant_alone
     let root = world.issue(&agent, &["read"]).await;
     let child = world.delegate(&root, &helper, &["read"]).await.unwrap();
     let set = async |status| {
-        let changes = AgentChanges { status: Some(status), ..AgentChanges::default() };
-        world.grantex.update_agent(&world.ctx(), &world.developer, agent.id.clone(), changes).await.unwrap();
+        let changes = AgentChanges {
+            status: Some(status),
+            ..AgentChanges::default()
+        };
+        world
+            .grantex
+            .update_agent(&world.ctx(), &world.developer, agent.id.clone(), changes)
+            .await
+            .unwrap();
     };
     set(AgentStatus::Suspended).await;
     assert_eq!(world.verify(&root.jwt).await, Err(InvalidReason::Suspended));
     assert_eq!(world.verify(&child.jwt).await, Err(InvalidReason::Suspended));
     let (grant, jti) = (Some(child.grant.id.as_str()), Some(child.token_id.as_str()));
-    let status = world.grantex.revocation_status(&world.developer, grant, jti).await.unwrap();
+    let status = world
+        .grantex
+        .revocation_status(&world.developer, grant, jti)
+        .await
+        .unwrap();
     assert_eq!(status.status, RevocationStatus::Suspended);
     set(AgentStatus::Active).await;
     assert!(world.verify(&child.jwt).await.is_ok());
@@ -92,16 +142,34 @@ async fn suspension_anywhere_above_fails_verification_and_leaves_the_grant_alone
 async fn the_status_of_a_token_is_that_of_token_and_grant() {
     let world = World::new().await;
     let agent = world.agent(&[]).await;
-    let (token, other) = (world.issue(&agent, &["read"]).await, world.issue(&agent, &["read"]).await);
+    let (token, other) = (
+        world.issue(&agent, &["read"]).await,
+        world.issue(&agent, &["read"]).await,
+    );
     let status = async |grant: Option<&str>, jti: Option<&str>| {
-        world.grantex.revocation_status(&world.developer, grant, jti).await.unwrap().status
+        world
+            .grantex
+            .revocation_status(&world.developer, grant, jti)
+            .await
+            .unwrap()
+            .status
     };
     let (grant, jti) = (token.grant.id.as_str(), token.token_id.as_str());
     assert_eq!(status(Some(grant), Some(jti)).await, RevocationStatus::Active);
     assert_eq!(status(Some(grant), None).await, RevocationStatus::Active);
-    assert_eq!(status(Some(other.grant.id.as_str()), Some(jti)).await, RevocationStatus::Unknown);
-    assert_eq!(status(Some(grant), Some("tok_nonsense")).await, RevocationStatus::Unknown);
-    world.grantex.revoke_access_token(&world.ctx(), &world.developer, jti).await.unwrap();
+    assert_eq!(
+        status(Some(other.grant.id.as_str()), Some(jti)).await,
+        RevocationStatus::Unknown
+    );
+    assert_eq!(
+        status(Some(grant), Some("tok_nonsense")).await,
+        RevocationStatus::Unknown
+    );
+    world
+        .grantex
+        .revoke_access_token(&world.ctx(), &world.developer, jti)
+        .await
+        .unwrap();
     assert_eq!(status(Some(grant), Some(jti)).await, RevocationStatus::Revoked);
     assert_eq!(status(Some(grant), None).await, RevocationStatus::Active);
     world.clock.advance(Lifetime::hours(24));
@@ -114,13 +182,26 @@ async fn introspection_knows_both_kinds_of_tokens() {
     let world = World::new().await;
     let agent = world.agent(&[]).await;
     let token = world.issue(&agent, &["read"]).await;
-    let ask = async |text: &str| world.grantex.introspect(&world.ctx(), &world.developer, text).await.unwrap();
+    let ask = async |text: &str| {
+        world
+            .grantex
+            .introspect(&world.ctx(), &world.developer, text)
+            .await
+            .unwrap()
+    };
     assert!(matches!(ask(token.jwt.expose()).await, Introspection::Access(_)));
-    assert!(matches!(ask(token.refresh_token.expose()).await, Introspection::Refresh(_)));
+    assert!(matches!(
+        ask(token.refresh_token.expose()).await,
+        Introspection::Refresh(_)
+    ));
     assert_eq!(ask("ref_unknown").await, Introspection::Inactive);
     assert_eq!(ask("nonsense").await, Introspection::Inactive);
     world.refresh(&agent, &token.refresh_token, None).await.unwrap();
-    assert_eq!(ask(token.refresh_token.expose()).await, Introspection::Inactive, "a used refresh token is not active");
+    assert_eq!(
+        ask(token.refresh_token.expose()).await,
+        Introspection::Inactive,
+        "a used refresh token is not active"
+    );
 }
 
 #[tokio::test]
@@ -128,8 +209,11 @@ async fn a_session_token_is_no_grant_token_and_the_other_way_round() {
     let world = World::new().await;
     let agent = world.agent(&[]).await;
     let token = world.issue(&agent, &["read"]).await;
-    let session =
-        world.grantex.open_session(&world.ctx(), &world.developer, "user_1".into(), Lifetime::hours(1)).await.unwrap();
+    let session = world
+        .grantex
+        .open_session(&world.ctx(), &world.developer, "user_1".into(), Lifetime::hours(1))
+        .await
+        .unwrap();
     assert_eq!(world.verify(&session.token).await, Err(InvalidReason::Malformed));
     assert_eq!(world.grantex.session(token.jwt.expose()), None);
 }
@@ -152,7 +236,11 @@ async fn the_largest_token_that_can_be_issued_is_not_too_long_to_be_verified() {
             scopes: token.grant.scopes.clone(),
             expires_in: Lifetime::hours(1),
         };
-        token = world.grantex.delegate(&world.ctx(), &world.developer, command).await.unwrap();
+        token = world
+            .grantex
+            .delegate(&world.ctx(), &world.developer, command)
+            .await
+            .unwrap();
     }
     assert!(world.verify(&token.jwt).await.is_ok());
 }
@@ -164,10 +252,16 @@ async fn a_verification_that_the_store_could_not_answer_is_counted() {
     let token = world.issue(&agent, &["read"]).await;
     world.recorder.take();
     world.store.set_read_failure(true);
-    let answer = world.grantex.verify_token(&world.ctx(), &world.developer, token.jwt.expose(), None).await;
+    let answer = world
+        .grantex
+        .verify_token(&world.ctx(), &world.developer, token.jwt.expose(), None)
+        .await;
     assert!(answer.is_err());
     assert_eq!(
         world.recorder.take(),
-        [Event::TokenVerificationFailed { status: VerifyStatus::Error, token_id: Some(token.token_id) }]
+        [Event::TokenVerificationFailed {
+            status: VerifyStatus::Error,
+            token_id: Some(token.token_id)
+        }]
     );
 }
