@@ -8,6 +8,10 @@
 //!   committed, and answer the few questions that the databases answer differently.
 //!
 //! No rule of the domain lives here, and nothing outside this crate knows of diesel.
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the queries are one source that is compiled once for each backend"
+)]
 
 pub mod migrate;
 
@@ -17,6 +21,7 @@ mod postgres;
 mod rows;
 mod schema;
 mod sqlite;
+mod statements;
 
 use std::path::PathBuf;
 

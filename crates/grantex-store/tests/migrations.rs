@@ -1,4 +1,10 @@
 //! The schema goes up, down and up again on both databases, and tells what is pending.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod support;
 

@@ -107,8 +107,7 @@ CREATE TABLE tokens (
     ends_at BIGINT NOT NULL
 );
 CREATE INDEX tokens_of_grant ON tokens (grant_id);
-CREATE INDEX tokens_of_key ON tokens (key_id, expires_at);
-CREATE INDEX tokens_end ON tokens (ends_at);
+CREATE INDEX tokens_of_key ON tokens (key_id, ends_at);
 CREATE INDEX tokens_with_replay ON tokens (refresh_used_at) WHERE replay_sealed IS NOT NULL;
 
 CREATE TABLE audit_entries (

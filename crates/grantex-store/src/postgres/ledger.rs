@@ -9,7 +9,8 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use grantex_core::store::Ledger;
 
-use crate::rows::{AuditRow, EventRow, GrantRow, HeadRow, TokenRow};
+use crate::rows::{AuditRow, EventRow, GrantRow, TokenRow};
+use crate::statements::HeadUpdate;
 
 /// Columns of the rows of one table, in the order of its `INSERT`.
 macro_rules! columns {
@@ -107,8 +108,7 @@ columns!(Events, EventRow, "events", {
 
 /// A ledger, ready to be written. Affects one row: the developer's.
 pub(super) struct LedgerInsert {
-    developer: String,
-    head: HeadRow,
+    head: HeadUpdate,
     grants: Grants,
     tokens: Tokens,
     audit: Audit,
@@ -123,10 +123,8 @@ impl From<&Ledger> for LedgerInsert {
         ledger.tokens.iter().for_each(|token| tokens.push(token.into()));
         ledger.audit.iter().for_each(|entry| audit.push(entry.into()));
         ledger.events.iter().for_each(|event| events.push(event.into()));
-        let developer = ledger.developer_id.as_str().to_owned();
         Self {
-            developer,
-            head: HeadRow::from(&ledger.head),
+            head: HeadUpdate::from(ledger),
             grants,
             tokens,
             audit,
@@ -176,28 +174,7 @@ impl QueryFragment<Pg> for LedgerInsert {
         insert!("new_events", self.events);
         let _ = prefix;
 
-        let head = &self.head;
-        out.push_sql(" UPDATE developers SET active_grants = ");
-        out.push_bind_param::<BigInt, _>(&head.active_grants)?;
-        out.push_sql(", event_seq = ");
-        out.push_bind_param::<BigInt, _>(&head.event_seq)?;
-        out.push_sql(", caller_seq = ");
-        out.push_bind_param::<BigInt, _>(&head.caller_seq)?;
-        out.push_sql(", caller_hash = ");
-        out.push_bind_param::<Nullable<Text>, _>(&head.caller_hash)?;
-        out.push_sql(", caller_id = ");
-        out.push_bind_param::<Nullable<Text>, _>(&head.caller_id)?;
-        out.push_sql(", caller_at = ");
-        out.push_bind_param::<Nullable<BigInt>, _>(&head.caller_at)?;
-        out.push_sql(", server_seq = ");
-        out.push_bind_param::<BigInt, _>(&head.server_seq)?;
-        out.push_sql(", server_hash = ");
-        out.push_bind_param::<Nullable<Text>, _>(&head.server_hash)?;
-        out.push_sql(", server_id = ");
-        out.push_bind_param::<Nullable<Text>, _>(&head.server_id)?;
-        out.push_sql(", server_at = ");
-        out.push_bind_param::<Nullable<BigInt>, _>(&head.server_at)?;
-        out.push_sql(" WHERE id = ");
-        out.push_bind_param::<Text, _>(&self.developer)
+        out.push_sql(" ");
+        self.head.walk_ast(out)
     }
 }

@@ -78,7 +78,7 @@ async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Optio
         .find(developer.as_str())
         .select((HeadRow::as_select(), developers::plan))
         .for_no_key_update();
-    let row = query.first::<(HeadRow, String)>(tx.conn).await.optional();
+    let row = query.get_result::<(HeadRow, String)>(tx.conn).await.optional();
     let head = tx
         .note(row)?
         .map(|(head, plan)| head.into_head(developer, &plan))
@@ -94,7 +94,7 @@ async fn lock_active_grant(conn: &mut Conn, id: &str, now: i64) -> QueryResult<b
         .filter(grants::expires_at.gt(now))
         .select(grants::id)
         .for_no_key_update();
-    Ok(active.first::<String>(conn).await.optional()?.is_some())
+    Ok(active.get_result::<String>(conn).await.optional()?.is_some())
 }
 
 async fn lock_developers(conn: &mut Conn, ids: &[String]) -> QueryResult<()> {

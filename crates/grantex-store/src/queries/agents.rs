@@ -40,7 +40,7 @@ impl AgentReads for ConnTx<'_> {
             .filter(agents::developer_id.eq(developer.as_str()))
             .filter(agents::deleted_at.is_null())
             .select(AgentRow::as_select());
-        let row = query.first(self.conn().await?).await.optional();
+        let row = query.get_result(self.conn().await?).await.optional();
         self.note(row)?.map(Agent::try_from).transpose()
     }
 

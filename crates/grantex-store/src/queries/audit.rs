@@ -24,7 +24,7 @@ impl AuditReads for ConnTx<'_> {
             .filter(audit_entries::id.eq(id.as_str()))
             .filter(developer_id.eq(developer.as_str()))
             .select(AuditRow::as_select());
-        let row = query.first(self.conn().await?).await.optional();
+        let row = query.get_result(self.conn().await?).await.optional();
         self.note(row)?.map(AuditEntry::try_from).transpose()
     }
 

@@ -11,6 +11,7 @@ use grantex_core::store::{AuthRequestReads, AuthRequestWrites};
 use super::ConnTx;
 use crate::rows::AuthRequestRow;
 use crate::schema::auth_requests::{self, code_expires_at, code_hash, consumed_at, expires_at, grant_id, status};
+use crate::statements::Fixed;
 
 #[async_trait]
 impl AuthRequestReads for ConnTx<'_> {
@@ -18,7 +19,7 @@ impl AuthRequestReads for ConnTx<'_> {
         let query = auth_requests::table
             .find(id.as_str())
             .select(AuthRequestRow::as_select());
-        let row = query.first(self.conn().await?).await.optional();
+        let row = query.get_result(self.conn().await?).await.optional();
         self.note(row)?.map(AuthRequest::try_from).transpose()
     }
 
@@ -26,7 +27,7 @@ impl AuthRequestReads for ConnTx<'_> {
         let query = auth_requests::table
             .filter(code_hash.eq(hash.as_str()))
             .select(AuthRequestRow::as_select());
-        let row = query.first(self.conn().await?).await.optional();
+        let row = query.get_result(self.conn().await?).await.optional();
         self.note(row)?.map(AuthRequest::try_from).transpose()
     }
 }
@@ -55,7 +56,7 @@ impl AuthRequestWrites for ConnTx<'_> {
             code_hash.eq(hash.as_str()),
             code_expires_at.eq(code_ends_at.as_millis()),
         ));
-        let count = update.execute(self.conn().await?).await;
+        let count = Fixed(update).execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)
     }
 
@@ -65,7 +66,7 @@ impl AuthRequestWrites for ConnTx<'_> {
             .filter(status.eq("pending"))
             .filter(expires_at.gt(now.as_millis()));
         let update = diesel::update(undecided).set(status.eq("denied"));
-        let count = update.execute(self.conn().await?).await;
+        let count = Fixed(update).execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)
     }
 
@@ -86,7 +87,7 @@ impl AuthRequestWrites for ConnTx<'_> {
             consumed_at.eq(now.as_millis()),
             grant_id.eq(grant.as_str()),
         ));
-        let count = update.execute(self.conn().await?).await;
+        let count = Fixed(update).execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)
     }
 }

@@ -18,7 +18,7 @@ use crate::schema::developers;
 impl DeveloperReads for ConnTx<'_> {
     async fn developer(&mut self, id: &DeveloperId) -> Result<Option<Developer>, StoreError> {
         let query = developers::table.find(id.as_str()).select(DeveloperRow::as_select());
-        let row = query.first(self.conn().await?).await.optional();
+        let row = query.get_result(self.conn().await?).await.optional();
         self.note(row)?.map(Developer::try_from).transpose()
     }
 
@@ -26,7 +26,7 @@ impl DeveloperReads for ConnTx<'_> {
         let query = developers::table
             .filter(developers::api_key_hash.eq(key_hash.as_str()))
             .select(DeveloperRow::as_select());
-        let row = query.first(self.conn().await?).await.optional();
+        let row = query.get_result(self.conn().await?).await.optional();
         self.note(row)?.map(Developer::try_from).transpose()
     }
 
@@ -52,13 +52,13 @@ impl DeveloperReads for ConnTx<'_> {
 
     async fn active_grants(&mut self, id: &DeveloperId) -> Result<i64, StoreError> {
         let query = developers::table.find(id.as_str()).select(developers::active_grants);
-        let count = query.first::<i64>(self.conn().await?).await.optional();
+        let count = query.get_result::<i64>(self.conn().await?).await.optional();
         Ok(self.note(count)?.unwrap_or(0))
     }
 
     async fn total_active_grants(&mut self) -> Result<i64, StoreError> {
         let total = diesel::dsl::sql::<BigInt>("CAST(COALESCE(SUM(active_grants), 0) AS BIGINT)");
-        let total = developers::table.select(total).first(self.conn().await?).await;
+        let total = developers::table.select(total).get_result(self.conn().await?).await;
         self.note(total)
     }
 

@@ -18,6 +18,7 @@ use super::super::Db;
 use super::{CHUNK, ConnTx, all, skip};
 use crate::rows::{AgentRow, GrantRow, Place, grant_state};
 use crate::schema::{agents, developers, grants};
+use crate::statements::Fixed;
 
 /// Everything above a grant, in one statement. Delegation is at most 10 deep; the bound only stops a loop that cannot be.
 struct Above<'a> {
@@ -84,7 +85,7 @@ impl GrantReads for ConnTx<'_> {
             .find(id.as_str())
             .filter(grants::developer_id.eq(developer.as_str()))
             .select(GrantRow::as_select());
-        let row = query.first(self.conn().await?).await.optional();
+        let row = query.get_result(self.conn().await?).await.optional();
         self.note(row)?.map(Grant::try_from).transpose()
     }
 
@@ -221,7 +222,7 @@ impl GrantWrites for ConnTx<'_> {
                 grants::revoked_by.eq(by.as_str()),
             ))
             .returning((grants::id, grants::is_counted));
-        let revoked = update.get_results(self.conn().await?).await;
+        let revoked = Fixed(update).get_results(self.conn().await?).await;
         add(&mut tree, self.note(revoked)?)?;
 
         // Nothing can be added below a grant once its update above has returned: whoever was adding has committed, and is

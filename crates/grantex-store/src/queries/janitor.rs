@@ -1,19 +1,21 @@
 use async_trait::async_trait;
-use diesel::sql_types::BigInt;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::RunQueryDsl;
 use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;
 use grantex_core::store::JanitorWrites;
 
 use super::{ConnTx, rows};
+use crate::schema::tokens;
 
 // Plain SQL: the query builder wants an alias for a table that is both changed and searched, and has no row values. Each
 // search walks the oldest end of one index.
 
 const REQUESTS: &str = "DELETE FROM auth_requests WHERE id IN (SELECT id FROM auth_requests \
     WHERE expires_at < $1 AND (code_expires_at IS NULL OR code_expires_at < $1) ORDER BY expires_at LIMIT $2)";
-const TOKENS: &str =
-    "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE ends_at < $1 ORDER BY ends_at LIMIT $2)";
+const TOKENS: &str = "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens \
+    WHERE key_id = $3 AND ends_at < $1 ORDER BY ends_at LIMIT $2)";
 const REPLAYS: &str = "UPDATE tokens SET replay_sealed = NULL WHERE id IN (SELECT id FROM tokens \
     WHERE replay_sealed IS NOT NULL AND refresh_used_at < $1 ORDER BY refresh_used_at LIMIT $2)";
 const EVENTS: &str = "DELETE FROM events WHERE (developer_id, seq) IN \
@@ -26,7 +28,26 @@ impl JanitorWrites for ConnTx<'_> {
     }
 
     async fn remove_tokens(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.sweep(TOKENS, before, limit).await
+        // The index is sorted by key first. There are few keys, and each step finds the next one in the index.
+        let (mut removed, mut after) = (0, String::new());
+        loop {
+            let next = tokens::table
+                .filter(tokens::key_id.gt(&after))
+                .order(tokens::key_id)
+                .select(tokens::key_id);
+            let next = next.first::<String>(self.conn().await?).await.optional();
+            let Some(key) = self.note(next)? else {
+                return Ok(removed);
+            };
+            let left = i64::from(limit).saturating_sub(i64::try_from(removed).unwrap_or(i64::MAX));
+            let sweep = diesel::sql_query(TOKENS)
+                .bind::<BigInt, _>(before.as_millis())
+                .bind::<BigInt, _>(left)
+                .bind::<Text, _>(&key);
+            let count = sweep.execute(self.conn().await?).await;
+            removed += rows(self.note(count)?);
+            after = key;
+        }
     }
 
     async fn remove_replays(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

@@ -14,6 +14,7 @@ use grantex_core::token::{RefreshUse, Token, TokenRecord};
 use super::ConnTx;
 use crate::rows::{GrantRow, Place, RefreshUseChange, TokenRow};
 use crate::schema::{agents, grants, tokens};
+use crate::statements::Fixed;
 
 /// A token with its grant and its agent's state, in one statement.
 macro_rules! records {
@@ -49,13 +50,13 @@ fn record((token, grant, status): RecordRow) -> Result<TokenRecord, StoreError> 
 impl TokenReads for ConnTx<'_> {
     async fn token(&mut self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
         let query = records!().filter(tokens::id.eq(id.as_str()));
-        let row = query.first::<RecordRow>(self.conn().await?).await.optional();
+        let row = query.get_result::<RecordRow>(self.conn().await?).await.optional();
         self.note(row)?.map(record).transpose()
     }
 
     async fn token_by_refresh(&mut self, refresh_hash: &SecretHash) -> Result<Option<TokenRecord>, StoreError> {
         let query = records!().filter(tokens::refresh_hash.eq(refresh_hash.as_str()));
-        let row = query.first::<RecordRow>(self.conn().await?).await.optional();
+        let row = query.get_result::<RecordRow>(self.conn().await?).await.optional();
         self.note(row)?.map(record).transpose()
     }
 
@@ -80,13 +81,13 @@ impl TokenWrites for ConnTx<'_> {
             .find(id.as_str())
             .filter(tokens::refresh_used_at.is_null());
         let update = diesel::update(unused).set(RefreshUseChange::from(used));
-        let count = update.execute(self.conn().await?).await;
+        let count = Fixed(update).execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)
     }
 
     async fn forget_replay(&mut self, id: &TokenId) -> Result<(), StoreError> {
         let update = diesel::update(tokens::table.find(id.as_str())).set(tokens::replay_sealed.eq(None::<String>));
-        let count = update.execute(self.conn().await?).await;
+        let count = Fixed(update).execute(self.conn().await?).await;
         self.note(count).map(drop)
     }
 
@@ -101,7 +102,7 @@ impl TokenWrites for ConnTx<'_> {
             .filter(tokens::developer_id.eq(developer.as_str()))
             .filter(tokens::revoked_at.is_null());
         let update = diesel::update(unrevoked).set(tokens::revoked_at.eq(now.as_millis()));
-        let count = update.execute(self.conn().await?).await;
+        let count = Fixed(update).execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)
     }
 }

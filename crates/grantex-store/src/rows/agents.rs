@@ -9,7 +9,7 @@ use super::Place;
 use crate::schema::agents;
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = agents)]
+#[diesel(table_name = agents, treat_none_as_default_value = false)]
 pub(crate) struct AgentRow {
     id: String,
     developer_id: String,

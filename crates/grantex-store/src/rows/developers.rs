@@ -75,8 +75,8 @@ impl<'a> NewDeveloper<'a> {
 }
 
 /// The part of a developer's row that ledgers advance.
-#[derive(Queryable, Selectable, AsChangeset)]
-#[diesel(table_name = developers, treat_none_as_null = true)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = developers)]
 pub(crate) struct HeadRow {
     pub active_grants: i64,
     pub event_seq: i64,

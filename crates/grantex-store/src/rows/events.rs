@@ -8,7 +8,7 @@ use super::Place;
 use crate::schema::events;
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = events)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
 pub(crate) struct EventRow {
     pub developer_id: String,
     pub seq: i64,

@@ -16,13 +16,10 @@ use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use diesel_async::RunQueryDsl;
 use grantex_core::error::StoreError;
-use grantex_core::id::DeveloperId;
-use grantex_core::store::DeveloperHead;
 
-use crate::rows::HeadRow;
-use crate::schema::{developers, grants};
+use crate::schema::grants;
 use connection::Inline;
-use ledger::write_ledger;
+use ledger::{lock_head, write_ledger};
 use queries::ConnTx;
 
 /// The connection that `queries` speak to.
@@ -51,23 +48,12 @@ async fn settle(_tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// There is one writer, so a plain read is as good as a lock.
-async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Option<DeveloperHead>, StoreError> {
-    let query = developers::table
-        .find(developer.as_str())
-        .select((HeadRow::as_select(), developers::plan));
-    let row = query.first::<(HeadRow, String)>(tx.conn).await.optional();
-    tx.note(row)?
-        .map(|(head, plan)| head.into_head(developer, &plan))
-        .transpose()
-}
-
 async fn lock_active_grant(conn: &mut Conn, id: &str, now: i64) -> QueryResult<bool> {
     let active = grants::table
         .find(id)
         .filter(grants::revoked_at.is_null())
         .filter(grants::expires_at.gt(now));
-    let found = active.select(grants::id).first::<String>(conn).await.optional()?;
+    let found = active.select(grants::id).get_result::<String>(conn).await.optional()?;
     Ok(found.is_some())
 }
 

@@ -4,7 +4,10 @@ use std::io;
 use std::thread;
 
 use diesel::QueryResult;
+use diesel::connection::Connection;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::Error;
+use diesel::sqlite::Sqlite;
 use diesel_async::SimpleAsyncConnection;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
@@ -28,6 +31,25 @@ pub(super) fn start(
         .name("grantex-writer".to_owned())
         .spawn(move || writer.run(queue))
 }
+
+/// Statements that surround every unit, prepared once.
+macro_rules! statement {
+    ($name:ident, $sql:literal) => {
+        #[derive(QueryId)]
+        struct $name;
+
+        impl QueryFragment<Sqlite> for $name {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+                out.push_sql($sql);
+                Ok(())
+            }
+        }
+    };
+}
+
+statement!(Savepoint, "SAVEPOINT unit");
+statement!(Release, "RELEASE unit");
+statement!(RollBackTo, "ROLLBACK TO unit");
 
 struct Writer {
     conn: Conn,
@@ -92,15 +114,16 @@ impl Writer {
 
     /// `Err` means that the transaction itself is gone.
     fn run_behind_savepoint(&mut self, job: &mut dyn Job) -> QueryResult<Outcome> {
-        self.execute("SAVEPOINT unit")?;
+        self.prepared(Savepoint)?;
         let mut tx = ConnTx::new(&mut self.conn);
         // Every future of this connection is ready at once; one that is not belongs to something else, and is dropped.
         let outcome = job.run(&mut tx).now_or_never().unwrap_or(Outcome::Undo);
         if outcome == Outcome::Keep && !tx.local.has_failed {
-            self.execute("RELEASE unit")?;
+            self.prepared(Release)?;
             return Ok(Outcome::Keep);
         }
-        self.execute("ROLLBACK TO unit; RELEASE unit")?;
+        self.prepared(RollBackTo)?;
+        self.prepared(Release)?;
         Ok(Outcome::Undo)
     }
 
@@ -126,6 +149,16 @@ impl Writer {
         } else {
             Fate::Unknown(cause)
         }
+    }
+
+    fn prepared<S>(&mut self, statement: S) -> QueryResult<()>
+    where
+        S: QueryFragment<Sqlite> + QueryId + Send + 'static,
+    {
+        let run = self
+            .conn
+            .spawn_blocking(move |conn| conn.execute_returning_count(&statement).map(drop));
+        run.now_or_never().unwrap_or(Err(Error::NotInTransaction))
     }
 
     fn execute(&mut self, sql: &str) -> QueryResult<()> {
