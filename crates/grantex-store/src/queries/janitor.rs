@@ -15,7 +15,7 @@ use crate::schema::tokens;
 const REQUESTS: &str = "DELETE FROM auth_requests WHERE id IN (SELECT id FROM auth_requests \
     WHERE expires_at < $1 AND (code_expires_at IS NULL OR code_expires_at < $1) ORDER BY expires_at LIMIT $2)";
 const TOKENS: &str = "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens \
-    WHERE key_id = $3 AND ends_at < $1 ORDER BY ends_at LIMIT $2)";
+    WHERE key_id = $1 AND ends_at < $2 ORDER BY ends_at LIMIT $3)";
 const REPLAYS: &str = "UPDATE tokens SET replay_sealed = NULL WHERE id IN (SELECT id FROM tokens \
     WHERE replay_sealed IS NOT NULL AND refresh_used_at < $1 ORDER BY refresh_used_at LIMIT $2)";
 const EVENTS: &str = "DELETE FROM events WHERE (developer_id, seq) IN \
@@ -41,9 +41,9 @@ impl JanitorWrites for ConnTx<'_> {
             };
             let left = i64::from(limit).saturating_sub(i64::try_from(removed).unwrap_or(i64::MAX));
             let sweep = diesel::sql_query(TOKENS)
+                .bind::<Text, _>(&key)
                 .bind::<BigInt, _>(before.as_millis())
-                .bind::<BigInt, _>(left)
-                .bind::<Text, _>(&key);
+                .bind::<BigInt, _>(left);
             let count = sweep.execute(self.conn().await?).await;
             removed += rows(self.note(count)?);
             after = key;
