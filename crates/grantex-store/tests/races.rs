@@ -411,7 +411,15 @@ async fn a_sweep_beside_exchanges_counts_every_grant_once(stores: Replicas) {
             0
         });
     }
-    let swept: u64 = units.join_all().await.into_iter().sum();
+    let mut swept: u64 = units.join_all().await.into_iter().sum();
+    // Sweeps that met on the same grants left the rest to the next one.
+    for _ in 0..3 {
+        swept += commit(store, None, move |tx| {
+            Box::pin(async move { tx.uncount_expired_grants(later, 25).await })
+        })
+        .await
+        .unwrap();
+    }
     assert_eq!(swept, 60);
     let mut counted = 0;
     for tenant in &tenants {
