@@ -128,9 +128,13 @@ CREATE TABLE audit_entries (
     PRIMARY KEY (developer_id, chain, seq)
 );
 CREATE INDEX audit_entries_of_agent ON audit_entries (developer_id, chain, agent_id, seq);
-CREATE INDEX audit_entries_of_grant ON audit_entries (developer_id, chain, grant_id, seq);
+-- Grants are young when they are written about, so with the grant in front most entries go to the same end of the index.
+CREATE INDEX audit_entries_of_grant ON audit_entries (grant_id, developer_id, chain, seq);
 CREATE INDEX audit_entries_of_principal ON audit_entries (developer_id, chain, principal_id, seq);
-CREATE INDEX audit_entries_of_action ON audit_entries (developer_id, chain, action, seq);
+-- The three actions that every exchange and refresh is made of are so frequent that walking the chain finds them at once;
+-- leaving them out spares each of those units two writes. Queries for the others repeat this condition word by word.
+CREATE INDEX audit_entries_of_action ON audit_entries (developer_id, chain, action, seq)
+    WHERE action NOT IN ('grantex.grant.created', 'grantex.token.exchanged', 'grantex.token.refreshed');
 
 CREATE TABLE events (
     developer_id TEXT NOT NULL,

@@ -8,6 +8,17 @@ mod runtime;
 mod store;
 mod tls;
 
+/// Runs a query for at most one row on `self`'s connection.
+macro_rules! get {
+    ($self:ident, $row:ty, $query:expr) => {{
+        let query = $query;
+        let row = diesel_async::RunQueryDsl::get_result::<$row>(query, $self.conn().await?)
+            .await
+            .optional();
+        $self.note(row)
+    }};
+}
+
 #[path = "../queries/mod.rs"]
 mod queries;
 

@@ -36,12 +36,11 @@ impl<Q: QueryFragment<Db>> QueryFragment<Db> for Count<Q> {
 impl AgentReads for ConnTx<'_> {
     async fn agent(&mut self, developer: &DeveloperId, id: &AgentId) -> Result<Option<Agent>, StoreError> {
         let query = agents::table
-            .find(id.as_str())
-            .filter(agents::developer_id.eq(developer.as_str()))
+            .find(id.as_str().to_owned())
+            .filter(agents::developer_id.eq(developer.as_str().to_owned()))
             .filter(agents::deleted_at.is_null())
             .select(AgentRow::as_select());
-        let row = query.get_result(self.conn().await?).await.optional();
-        self.note(row)?.map(Agent::try_from).transpose()
+        get!(self, AgentRow, query)?.map(Agent::try_from).transpose()
     }
 
     async fn agents(&mut self, developer: &DeveloperId, page: &PageRequest) -> Result<Page<Agent>, StoreError> {

@@ -17,18 +17,20 @@ use crate::statements::Fixed;
 impl AuthRequestReads for ConnTx<'_> {
     async fn auth_request(&mut self, id: &AuthRequestId) -> Result<Option<AuthRequest>, StoreError> {
         let query = auth_requests::table
-            .find(id.as_str())
+            .find(id.as_str().to_owned())
             .select(AuthRequestRow::as_select());
-        let row = query.get_result(self.conn().await?).await.optional();
-        self.note(row)?.map(AuthRequest::try_from).transpose()
+        get!(self, AuthRequestRow, query)?
+            .map(AuthRequest::try_from)
+            .transpose()
     }
 
     async fn auth_request_by_code(&mut self, hash: &SecretHash) -> Result<Option<AuthRequest>, StoreError> {
         let query = auth_requests::table
-            .filter(code_hash.eq(hash.as_str()))
+            .filter(code_hash.eq(hash.as_str().to_owned()))
             .select(AuthRequestRow::as_select());
-        let row = query.get_result(self.conn().await?).await.optional();
-        self.note(row)?.map(AuthRequest::try_from).transpose()
+        get!(self, AuthRequestRow, query)?
+            .map(AuthRequest::try_from)
+            .transpose()
     }
 }
 

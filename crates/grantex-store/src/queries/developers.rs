@@ -17,17 +17,17 @@ use crate::schema::developers;
 #[async_trait]
 impl DeveloperReads for ConnTx<'_> {
     async fn developer(&mut self, id: &DeveloperId) -> Result<Option<Developer>, StoreError> {
-        let query = developers::table.find(id.as_str()).select(DeveloperRow::as_select());
-        let row = query.get_result(self.conn().await?).await.optional();
-        self.note(row)?.map(Developer::try_from).transpose()
+        let query = developers::table
+            .find(id.as_str().to_owned())
+            .select(DeveloperRow::as_select());
+        get!(self, DeveloperRow, query)?.map(Developer::try_from).transpose()
     }
 
     async fn developer_by_key(&mut self, key_hash: &SecretHash) -> Result<Option<Developer>, StoreError> {
         let query = developers::table
-            .filter(developers::api_key_hash.eq(key_hash.as_str()))
+            .filter(developers::api_key_hash.eq(key_hash.as_str().to_owned()))
             .select(DeveloperRow::as_select());
-        let row = query.get_result(self.conn().await?).await.optional();
-        self.note(row)?.map(Developer::try_from).transpose()
+        get!(self, DeveloperRow, query)?.map(Developer::try_from).transpose()
     }
 
     async fn developer_ids(&mut self, after: Option<&DeveloperId>, limit: u32) -> Result<Vec<DeveloperId>, StoreError> {

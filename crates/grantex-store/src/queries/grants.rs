@@ -82,11 +82,10 @@ fn ancestor((id, revoked_at, status): (String, Option<i64>, Option<String>)) -> 
 impl GrantReads for ConnTx<'_> {
     async fn grant(&mut self, developer: &DeveloperId, id: &GrantId) -> Result<Option<Grant>, StoreError> {
         let query = grants::table
-            .find(id.as_str())
-            .filter(grants::developer_id.eq(developer.as_str()))
+            .find(id.as_str().to_owned())
+            .filter(grants::developer_id.eq(developer.as_str().to_owned()))
             .select(GrantRow::as_select());
-        let row = query.get_result(self.conn().await?).await.optional();
-        self.note(row)?.map(Grant::try_from).transpose()
+        get!(self, GrantRow, query)?.map(Grant::try_from).transpose()
     }
 
     async fn grants(

@@ -49,15 +49,13 @@ fn record((token, grant, status): RecordRow) -> Result<TokenRecord, StoreError> 
 #[async_trait]
 impl TokenReads for ConnTx<'_> {
     async fn token(&mut self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
-        let query = records!().filter(tokens::id.eq(id.as_str()));
-        let row = query.get_result::<RecordRow>(self.conn().await?).await.optional();
-        self.note(row)?.map(record).transpose()
+        let query = records!().filter(tokens::id.eq(id.as_str().to_owned()));
+        get!(self, RecordRow, query)?.map(record).transpose()
     }
 
     async fn token_by_refresh(&mut self, refresh_hash: &SecretHash) -> Result<Option<TokenRecord>, StoreError> {
-        let query = records!().filter(tokens::refresh_hash.eq(refresh_hash.as_str()));
-        let row = query.get_result::<RecordRow>(self.conn().await?).await.optional();
-        self.note(row)?.map(record).transpose()
+        let query = records!().filter(tokens::refresh_hash.eq(refresh_hash.as_str().to_owned()));
+        get!(self, RecordRow, query)?.map(record).transpose()
     }
 
     async fn first_token_of_grant(&mut self, grant: &GrantId) -> Result<Option<TokenRecord>, StoreError> {

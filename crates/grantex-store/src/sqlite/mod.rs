@@ -5,6 +5,20 @@ mod ledger;
 mod store;
 mod writer;
 
+/// Runs a query for at most one row on `self`'s connection. In plain diesel, because the wrapper copies every value of a row
+/// twice; that is most of the cost of a point read. The query owns its values.
+macro_rules! get {
+    ($self:ident, $row:ty, $query:expr) => {{
+        let query = $query;
+        let run = $self
+            .conn()
+            .await?
+            .spawn_blocking(move |conn| diesel::RunQueryDsl::get_result::<$row>(query, conn));
+        let row = run.await.optional();
+        $self.note(row)
+    }};
+}
+
 #[path = "../queries/mod.rs"]
 mod queries;
 
