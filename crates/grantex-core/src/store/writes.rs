@@ -111,8 +111,8 @@ pub trait GrantWrites {
         by: RevokedBy,
         now: Timestamp,
     ) -> Result<RevokedTree, StoreError>;
-    /// Takes up to `limit` expired grants out of the active counts of their developers; returns how many. One unit, which
-    /// locks grants first and then the developers in id order.
+    /// Takes up to `limit` expired grants out of the active counts of their developers; returns how many. One unit,
+    /// which keeps the store's lock order; where units lock their developer first, so does this one, in the order of ids.
     async fn uncount_expired_grants(&mut self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
 
