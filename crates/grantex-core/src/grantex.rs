@@ -12,6 +12,7 @@ pub use unit::Unit;
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::context::Context;
 use crate::error::StoreError;
+use crate::event::signal::{Signal, Unsignalled};
 use crate::event::{Event, Observer, Unobserved};
 use crate::id::{DeveloperId, Random};
 use crate::plan::Plan;
@@ -33,6 +34,7 @@ pub(crate) struct Parts {
     pub keys: ArcSwap<KeyRing>,
     pub sealer: Arc<dyn Sealer>,
     pub observer: Arc<dyn Observer>,
+    pub signal: Arc<dyn Signal>,
     pub policies: Arc<dyn PolicyGate>,
     pub settings: Settings,
 }
@@ -93,6 +95,7 @@ pub struct Builder<S: Store> {
     keys: KeyRing,
     sealer: Arc<dyn Sealer>,
     observer: Arc<dyn Observer>,
+    signal: Arc<dyn Signal>,
     policies: Arc<dyn PolicyGate>,
 }
 
@@ -108,6 +111,13 @@ impl<S: Store> Builder<S> {
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Wakes `signal` after each commit that brought events.
+    #[must_use]
+    pub fn signal(mut self, signal: impl Signal) -> Self {
+        self.signal = Arc::new(signal);
         self
     }
 
@@ -128,6 +138,7 @@ impl<S: Store> Builder<S> {
                 keys: ArcSwap::from_pointee(self.keys),
                 sealer: self.sealer,
                 observer: self.observer,
+                signal: self.signal,
                 policies: self.policies,
                 settings: self.settings,
             }),
@@ -152,6 +163,7 @@ impl<S: Store> Grantex<S> {
             keys,
             sealer: Arc::new(sealer),
             observer: Arc::new(Unobserved),
+            signal: Arc::new(Unsignalled),
             policies: Arc::new(AskEveryone),
         }
     }
@@ -217,20 +229,23 @@ impl<S: Store> Grantex<S> {
         };
         let developer = developer.cloned();
         let parts = Arc::clone(&self.parts);
-        let (value, events) = self
+        let (value, finished) = self
             .store
             .transact(options, move |tx| {
                 Box::pin(async move {
                     let now = parts.clock.now();
                     let mut unit = Unit::new(tx, developer, now, Arc::clone(&parts.random));
                     let value = work(&mut unit).await?;
-                    let events = unit.finish().await?;
-                    Ok::<_, E>((value, events))
+                    let finished = unit.finish().await?;
+                    Ok::<_, E>((value, finished))
                 })
             })
             .await?;
-        for event in &events {
+        for event in &finished.events {
             self.emit(ctx, event);
+        }
+        if let Some(news) = &finished.news {
+            self.parts.signal.committed(news);
         }
         Ok(value)
     }

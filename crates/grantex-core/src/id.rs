@@ -107,6 +107,10 @@ id!(/// An audit entry.
     AuditId, "alog");
 id!(/// An event.
     EventId, "evt");
+id!(/// A webhook endpoint.
+    WebhookId, "wh");
+id!(/// The delivery of one event to one webhook endpoint.
+    DeliveryId, "whd");
 
 impl AgentId {
     /// The agent's decentralized identifier, `did:grantex:<agent id>`.

@@ -111,5 +111,6 @@ pub mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
+pub mod webhook;
 
 pub use grantex::{Grantex, Settings};

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod log;
+pub mod signal;
 pub mod status;
 pub mod webhook;
 

@@ -6,11 +6,20 @@ use crate::audit::chain;
 use crate::audit::{AuditEntry, AuditRecord, Chain};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
+use crate::event::signal::News;
 use crate::event::{Event, webhook};
 use crate::grant::Grant;
 use crate::id::{DeveloperId, EventId, Random, new_id, new_ulid};
 use crate::store::{DeveloperHead, EventRow, Ledger, Writes};
 use crate::token::Token;
+
+/// What a unit leaves behind once it is committed.
+pub(crate) struct Finished {
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// Whom to wake.
+    pub news: Option<News>,
+}
 
 /// A unit of work. Inserts and recorded events are gathered and written last, together with the developer's head, so that
 /// the row on which a developer's units serialize is held as briefly as possible.
@@ -111,7 +120,7 @@ impl<'t> Unit<'t> {
     }
 
     /// Writes the ledger, if there is anything to write, and hands out the recorded events.
-    pub(crate) async fn finish(mut self) -> Result<Vec<Event>, StoreError> {
+    pub(crate) async fn finish(mut self) -> Result<Finished, StoreError> {
         let events = std::mem::take(&mut self.events);
         let mut rows = Vec::new();
         for event in &events {
@@ -134,6 +143,11 @@ impl<'t> Unit<'t> {
                 });
             }
         }
+        let news = rows.last().map(|newest: &EventRow| News {
+            developer_id: newest.developer_id.clone(),
+            event_seq: newest.seq,
+            webhooks: Vec::new(),
+        });
         let delta = self.active_grants_delta;
         let is_needed = delta != 0
             || !rows.is_empty()
@@ -153,6 +167,6 @@ impl<'t> Unit<'t> {
             };
             self.tx.write_ledger(&ledger).await?;
         }
-        Ok(events)
+        Ok(Finished { events, news })
     }
 }

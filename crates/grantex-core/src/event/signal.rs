@@ -1,0 +1,29 @@
+//! Who is woken when new events are committed: deliveries and streams.
+
+use crate::id::{DeveloperId, WebhookId};
+
+/// What a committed unit of work left in a developer's list of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The developer.
+    pub developer_id: DeveloperId,
+    /// The sequence number of the newest event.
+    pub event_seq: i64,
+    /// Endpoints for which there are new deliveries.
+    pub webhooks: Vec<WebhookId>,
+}
+
+/// Learns of new events right after their commit. A hint, not a record: whoever misses one finds the rows in the store.
+/// Must not block.
+pub trait Signal: Send + Sync + 'static {
+    /// New events are committed.
+    fn committed(&self, news: &News);
+}
+
+/// Wakes nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unsignalled;
+
+impl Signal for Unsignalled {
+    fn committed(&self, _news: &News) {}
+}

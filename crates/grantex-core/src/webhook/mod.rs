@@ -1,0 +1,3 @@
+//! Webhooks: what developers are told of as it happens.
+
+pub mod send;
