@@ -5,6 +5,8 @@
 //! does not compile until all of them have answered.
 
 pub mod audit;
+pub mod filter;
+pub mod kind;
 pub mod log;
 pub mod signal;
 pub mod status;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Event, TokenIssue};
+use super::{Event, TokenIssue, kind};
 use crate::clock::Timestamp;
 use crate::id::EventId;
 
@@ -27,7 +27,7 @@ impl Event {
                     members.insert("delegationDepth".into(), json!(delegation_depth));
                     members.insert("parentGrantId".into(), json!(parent));
                 }
-                Some(("grant.created", data))
+                Some((kind::GRANT_CREATED, data))
             }
             Self::GrantRevoked {
                 grant_id,
@@ -35,14 +35,14 @@ impl Event {
                 cascade_count,
                 ..
             } => Some((
-                "grant.revoked",
+                kind::GRANT_REVOKED,
                 json!({
                     "grantId": grant_id, "cascade": *cascade_count > 0,
                     "revokedBy": revoked_by.as_str(), "cascadeCount": cascade_count,
                 }),
             )),
             Self::TokenExchanged(issue) | Self::TokenRefreshed(issue) | Self::TokenDelegated(issue) => {
-                Some(("token.issued", issue.data()))
+                Some((kind::TOKEN_ISSUED, issue.data()))
             }
             Self::CodeReuseDetected {
                 grant_id,
@@ -50,7 +50,7 @@ impl Event {
                 principal_id,
                 is_revoked,
             } => Some((
-                "token.reuse_detected",
+                kind::TOKEN_REUSE_DETECTED,
                 json!({"grantId": grant_id, "agentId": agent_id, "principalId": principal_id, "kind": "code", "revoked": is_revoked}),
             )),
             Self::RefreshReuseDetected {
@@ -59,7 +59,7 @@ impl Event {
                 principal_id,
                 is_revoked,
             } => Some((
-                "token.reuse_detected",
+                kind::TOKEN_REUSE_DETECTED,
                 json!({
                     "grantId": grant_id, "agentId": agent_id, "principalId": principal_id,
                     "kind": "refresh_token", "revoked": is_revoked,
@@ -71,7 +71,7 @@ impl Event {
                 reason,
                 scopes,
             } => Some((
-                "grant.denied",
+                kind::GRANT_DENIED,
                 json!({"agentId": agent_id, "principalId": principal_id, "scopes": scopes.as_slice(), "reason": reason.as_str()}),
             )),
             Self::TokenRevoked {
@@ -80,7 +80,7 @@ impl Event {
                 agent_id,
                 principal_id,
             } => Some((
-                "token.revoked",
+                kind::TOKEN_REVOKED,
                 json!({"tokenId": token_id, "grantId": grant_id, "agentId": agent_id, "principalId": principal_id}),
             )),
             Self::RefreshReplayed { .. }
