@@ -3,6 +3,7 @@
 mod unit;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use slog::Logger;
@@ -19,6 +20,8 @@ use crate::plan::Plan;
 use crate::policy::{AskEveryone, PolicyGate};
 use crate::store::{BoxFuture, Store, UnitOptions};
 use crate::token::signer::{KeyRing, Sealer};
+use crate::webhook::WebhookSettings;
+use crate::webhook::target::UrlPolicy;
 
 /// The service over a store. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +39,8 @@ pub(crate) struct Parts {
     pub observer: Arc<dyn Observer>,
     pub signal: Arc<dyn Signal>,
     pub policies: Arc<dyn PolicyGate>,
+    /// `None`: there are no webhooks, because nobody says which URLs may be called.
+    pub url_policy: Option<Arc<dyn UrlPolicy>>,
     pub settings: Settings,
 }
 
@@ -64,6 +69,8 @@ pub struct Settings {
     pub replay_window: Lifetime,
     /// The plan of new accounts.
     pub default_plan: Plan,
+    /// Numbers that webhook deliveries go by.
+    pub webhooks: WebhookSettings,
 }
 
 impl Settings {
@@ -82,6 +89,7 @@ impl Settings {
             refresh_grace: Lifetime::seconds(60),
             replay_window: Lifetime::seconds(300),
             default_plan: Plan::Enterprise,
+            webhooks: WebhookSettings::default(),
         }
     }
 }
@@ -97,6 +105,7 @@ pub struct Builder<S: Store> {
     observer: Arc<dyn Observer>,
     signal: Arc<dyn Signal>,
     policies: Arc<dyn PolicyGate>,
+    url_policy: Option<Arc<dyn UrlPolicy>>,
 }
 
 impl<S: Store> Builder<S> {
@@ -128,6 +137,13 @@ impl<S: Store> Builder<S> {
         self
     }
 
+    /// Offers webhooks, to URLs that `policy` allows.
+    #[must_use]
+    pub fn webhooks(mut self, policy: impl UrlPolicy) -> Self {
+        self.url_policy = Some(Arc::new(policy));
+        self
+    }
+
     /// The service.
     pub fn build(self) -> Grantex<S> {
         Grantex {
@@ -140,6 +156,7 @@ impl<S: Store> Builder<S> {
                 observer: self.observer,
                 signal: self.signal,
                 policies: self.policies,
+                url_policy: self.url_policy,
                 settings: self.settings,
             }),
         }
@@ -165,6 +182,7 @@ impl<S: Store> Grantex<S> {
             observer: Arc::new(Unobserved),
             signal: Arc::new(Unsignalled),
             policies: Arc::new(AskEveryone),
+            url_policy: None,
         }
     }
 
@@ -206,6 +224,11 @@ impl<S: Store> Grantex<S> {
     /// Logs an event and tells it to the observer: for what happened outside a unit of work.
     pub fn emit(&self, ctx: &Context, event: &Event) {
         let latency = self.parts.clock.monotonic().saturating_sub(ctx.started());
+        self.emit_with(ctx, event, latency);
+    }
+
+    /// Like [`Grantex::emit`], for what took a time of its own.
+    pub(crate) fn emit_with(&self, ctx: &Context, event: &Event, latency: Duration) {
         event.log(ctx.logger(), latency);
         self.parts.observer.observe(event, latency);
     }
@@ -246,6 +269,9 @@ impl<S: Store> Grantex<S> {
         }
         if let Some(news) = &finished.news {
             self.parts.signal.committed(news);
+        }
+        if !finished.woken.is_empty() {
+            self.parts.signal.deliveries_due(&finished.woken);
         }
         Ok(value)
     }

@@ -48,6 +48,15 @@ impl Plan {
         }
     }
 
+    /// How many webhook endpoints there may be; `None` is unlimited.
+    pub const fn max_webhooks(self) -> Option<u64> {
+        match self {
+            Self::Free => Some(30),
+            Self::Pro => Some(200),
+            Self::Enterprise => None,
+        }
+    }
+
     /// How many entries the developer's own audit chain may hold; `None` is unlimited.
     pub const fn max_audit_entries(self) -> Option<u64> {
         match self {

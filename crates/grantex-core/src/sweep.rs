@@ -5,6 +5,7 @@ use crate::context::Admission;
 use crate::error::StoreError;
 use crate::grantex::Grantex;
 use crate::store::{Store, UnitOptions};
+use crate::webhook::DeliveryStatus;
 
 /// Rows that one unit of a job touches, so that no unit holds the writer for long.
 const BATCH: u32 = 500;
@@ -20,6 +21,10 @@ pub struct Retention {
     pub tokens: Lifetime,
     /// Events, after they happened.
     pub events: Lifetime,
+    /// Deliveries, after the receiver took them.
+    pub delivered: Lifetime,
+    /// Deliveries, after they were given up.
+    pub failed: Lifetime,
 }
 
 impl Default for Retention {
@@ -28,6 +33,8 @@ impl Default for Retention {
             auth_requests: Lifetime::days(1),
             tokens: Lifetime::days(7),
             events: Lifetime::days(7),
+            delivered: Lifetime::days(7),
+            failed: Lifetime::days(30),
         }
     }
 }
@@ -43,6 +50,8 @@ pub struct Swept {
     pub replays: u64,
     /// Events.
     pub events: u64,
+    /// Webhook deliveries that had ended, and those of deleted endpoints.
+    pub deliveries: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +61,9 @@ enum Job {
     Tokens,
     Replays,
     Events,
+    Delivered,
+    Failed,
+    DeletedWebhooks,
 }
 
 impl<S: Store> Grantex<S> {
@@ -69,6 +81,9 @@ impl<S: Store> Grantex<S> {
                 .run_in_batches(Job::Replays, self.parts.settings.replay_window)
                 .await?,
             events: self.run_in_batches(Job::Events, retention.events).await?,
+            deliveries: self.run_in_batches(Job::Delivered, retention.delivered).await?
+                + self.run_in_batches(Job::Failed, retention.failed).await?
+                + self.run_in_batches(Job::DeletedWebhooks, Lifetime::millis(0)).await?,
         })
     }
 
@@ -91,6 +106,9 @@ impl<S: Store> Grantex<S> {
                             Job::Tokens => tx.remove_tokens(before, BATCH).await,
                             Job::Replays => tx.remove_replays(before, BATCH).await,
                             Job::Events => tx.remove_events(before, BATCH).await,
+                            Job::Delivered => tx.remove_deliveries(DeliveryStatus::Delivered, before, BATCH).await,
+                            Job::Failed => tx.remove_deliveries(DeliveryStatus::Failed, before, BATCH).await,
+                            Job::DeletedWebhooks => tx.remove_deleted_webhooks(BATCH).await,
                         }
                     })
                 })

@@ -20,6 +20,11 @@ pub(crate) fn created(value: &impl Serialize) -> Result<HttpResponse, ApiError> 
     json(StatusCode::CREATED, value)
 }
 
+/// 202 with a body: it will be done.
+pub(crate) fn accepted(value: &impl Serialize) -> Result<HttpResponse, ApiError> {
+    json(StatusCode::ACCEPTED, value)
+}
+
 /// 204: done, and nothing to say.
 pub(crate) fn no_content() -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::NoContent().finish())

@@ -165,6 +165,15 @@ impl<S: Store> Call<S> {
         extract::typed(self.object().await?)
     }
 
+    /// The body as a typed JSON object, all of whose members are optional, so that there need not be any body.
+    pub(crate) async fn optional_json<T: DeserializeOwned + Default>(&mut self) -> Result<T, ApiError> {
+        match self.body().await? {
+            Body::Json(bytes) => extract::typed(extract::parse_object(&bytes)?),
+            Body::Absent | Body::Text => Ok(T::default()),
+            Body::Form(_) => Err(extract::unsupported()),
+        }
+    }
+
     /// Reads a body that means nothing here, and still refuses what is no body at all.
     pub(crate) async fn no_body(&mut self) -> Result<(), ApiError> {
         match self.body().await? {

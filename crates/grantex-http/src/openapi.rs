@@ -216,7 +216,7 @@ const fn reason(status: u16) -> &'static str {
         402 => "The plan does not allow it",
         403 => "Not allowed",
         404 => "There is no such thing, or not for this caller",
-        409 => "It exists already",
+        409 => "It exists already, or its state does not allow it",
         410 => "It is over",
         413 => "The body is too large",
         415 => "The body is of another type",

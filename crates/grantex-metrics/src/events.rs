@@ -6,12 +6,13 @@ use std::time::Duration;
 use grantex_core::event::{
     AgentChange, AuthorizeStatus, ConsentOutcome, Event, ExchangeStatus, Observer, RefreshStatus, VerifyStatus,
 };
+use grantex_core::webhook::DisabledReason;
 use metrics::{Counter, Histogram};
 
-use crate::catalogue::{agents, authorize, consent, database, grants, limits, tokens};
+use crate::catalogue::{agents, authorize, consent, database, grants, limits, tokens, webhooks};
 use crate::exporter::Registry;
 use crate::family::Counters;
-use crate::label::{Closed as _, GrantKind, Pool, ReuseKind};
+use crate::label::{Closed as _, GrantKind, Pool, ReuseKind, WebhookStatus};
 use crate::{Metrics, catalogue::UNMATCHED};
 
 /// The handles that events change.
@@ -37,6 +38,10 @@ pub(crate) struct EventMetrics {
     sign_ups: Counter,
     key_rotations: Counter,
     audit_entries: Counter,
+    deliveries: Counters<WebhookStatus>,
+    attempt_duration: Histogram,
+    end_to_end: Histogram,
+    webhooks_disabled: Counters<DisabledReason>,
     rate_limit_hits: Vec<(&'static str, Counter)>,
     rate_limit_hits_elsewhere: Counter,
     connection_errors: Counters<Pool>,
@@ -68,6 +73,10 @@ impl EventMetrics {
             sign_ups: counter(&agents::SIGN_UPS),
             key_rotations: counter(&agents::KEY_ROTATIONS),
             audit_entries: counter(&agents::AUDIT_ENTRIES),
+            deliveries: Counters::of(registry, &webhooks::DELIVERIES, &[]),
+            attempt_duration: histogram(&webhooks::ATTEMPT_DURATION),
+            end_to_end: histogram(&webhooks::END_TO_END),
+            webhooks_disabled: Counters::of(registry, &webhooks::DISABLED, &[]),
             rate_limit_hits: routes
                 .iter()
                 .map(|route| (*route, registry.counter(&limits::HITS, &[("endpoint", route)])))
@@ -98,6 +107,11 @@ impl EventMetrics {
     fn authorize(&self, status: AuthorizeStatus, latency: Duration) {
         self.authorizations.increment(status);
         self.authorize_duration.record(latency);
+    }
+
+    fn attempt(&self, status: WebhookStatus, latency: Duration) {
+        self.deliveries.increment(status);
+        self.attempt_duration.record(latency);
     }
 
     fn verify(&self, status: VerifyStatus, latency: Duration) {
@@ -156,6 +170,15 @@ impl Observer for Metrics {
             Event::DeveloperSignedUp { .. } => to.sign_ups.increment(1),
             Event::ApiKeyRotated { .. } => to.key_rotations.increment(1),
             Event::AgentChanged { change, .. } => to.agent_changes.increment(*change),
+            Event::WebhookDelivered { since_event, .. } => {
+                to.attempt(WebhookStatus::Delivered, latency);
+                to.end_to_end.record(*since_event);
+            }
+            Event::WebhookDeliveryRetried(_) => to.attempt(WebhookStatus::Retried, latency),
+            Event::WebhookDeliveryFailed(_) => to.attempt(WebhookStatus::Failed, latency),
+            Event::WebhookDisabled { reason, .. } => to.webhooks_disabled.increment(*reason),
+            // What developers do to their endpoints is in the log; how endpoints stand is a gauge.
+            Event::WebhookChanged { .. } | Event::WebhookTested { .. } => {}
             Event::RateLimitHit { endpoint, .. } => to.rate_limit_hit(endpoint),
             Event::DatabaseConnectionError { pool, .. } => {
                 if let Some(pool) = Pool::ALL.iter().find(|known| known.text() == *pool) {

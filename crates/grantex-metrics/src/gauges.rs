@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use grantex_core::clock::Timestamp;
+use grantex_core::store::{Backlog, WebhookCensus};
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::Metrics;
-use crate::catalogue::{database, grants, jobs, keys, logs, tokens};
+use crate::catalogue::{database, grants, jobs, keys, logs, tokens, webhooks};
 use crate::exporter::Registry;
 use crate::family::{Counters, Gauges, Histograms};
-use crate::label::{Closed as _, JanitorTable, Job, JobStatus, LogLevel, Pool, SigningKeyState};
+use crate::label::{
+    Closed as _, EndpointState, JanitorTable, Job, JobStatus, LogLevel, Pool, QueueState, SigningKeyState,
+};
 
 /// The state of one pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +33,9 @@ pub(crate) struct GaugeMetrics {
     in_use: Gauges<Pool>,
     waiting: Gauges<Pool>,
     queue_depth: Gauge,
+    webhook_queue: Gauges<QueueState>,
+    webhook_oldest: Gauge,
+    webhook_endpoints: Gauges<EndpointState>,
     job_success: Counters<Job>,
     job_error: Counters<Job>,
     job_duration: Histograms<Job>,
@@ -49,6 +56,9 @@ impl GaugeMetrics {
             in_use: Gauges::of(registry, &database::IN_USE),
             waiting: Gauges::of(registry, &database::WAITING),
             queue_depth: registry.gauge(&database::QUEUE_DEPTH, &[]),
+            webhook_queue: Gauges::of(registry, &webhooks::QUEUE_DEPTH),
+            webhook_oldest: registry.gauge(&webhooks::OLDEST_PENDING, &[]),
+            webhook_endpoints: Gauges::of(registry, &webhooks::ENDPOINTS),
             job_success: Counters::of(registry, &jobs::RUNS, &[("status", JobStatus::Success.text())]),
             job_error: Counters::of(registry, &jobs::RUNS, &[("status", JobStatus::Error.text())]),
             job_duration: Histograms::of(registry, &jobs::DURATION),
@@ -87,6 +97,21 @@ impl Metrics {
     /// Sets how many units of work wait to be written.
     pub fn set_write_queue_depth(&self, depth: usize) {
         self.0.gauges.queue_depth.set(depth as f64);
+    }
+
+    /// Sets what waits to be delivered at `now`, and how endpoints stand.
+    pub fn set_webhooks(&self, backlog: &Backlog, census: &WebhookCensus, now: Timestamp) {
+        let to = &self.0.gauges;
+        to.webhook_queue.set(QueueState::Due, backlog.due as f64);
+        to.webhook_queue.set(QueueState::Scheduled, backlog.scheduled as f64);
+        to.webhook_queue.set(QueueState::Held, backlog.held as f64);
+        let age = backlog.oldest.map_or(0, |oldest| now.since(oldest).as_millis());
+        to.webhook_oldest.set(age as f64 / 1_000.0);
+        to.webhook_endpoints.set(EndpointState::Active, census.active as f64);
+        to.webhook_endpoints.set(EndpointState::Failing, census.failing as f64);
+        to.webhook_endpoints.set(EndpointState::Paused, census.paused as f64);
+        to.webhook_endpoints
+            .set(EndpointState::Disabled, census.disabled as f64);
     }
 
     /// Tells of a run of a job that did what it should: how long it took, how many rows it changed, and the time (seconds

@@ -1,6 +1,7 @@
 //! Labels and the closed sets of their values.
 
 use grantex_core::event::{AgentChange, AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus, VerifyStatus};
+use grantex_core::webhook::DisabledReason;
 
 /// A type whose every value is a label value.
 pub trait Closed: Copy + PartialEq + Send + Sync + 'static {
@@ -25,6 +26,7 @@ closed_in_core!(
     AgentChange = &AgentChange::ALL,
     AuthorizeStatus = AuthorizeStatus::ALL,
     ConsentOutcome = ConsentOutcome::ALL,
+    DisabledReason = DisabledReason::ALL,
     ExchangeStatus = ExchangeStatus::ALL,
     RefreshStatus = RefreshStatus::ALL,
     VerifyStatus = VerifyStatus::ALL
@@ -81,6 +83,8 @@ Job {
     ExpiredGrants = "expired_grants",
     /// Revokes the grants of deleted agents.
     DeletedAgents = "deleted_agents",
+    /// Counts what waits to be delivered.
+    WebhookBacklog = "webhook_backlog",
     /// Removes what is over.
     Janitor = "janitor",
 });
@@ -103,6 +107,8 @@ JanitorTable {
     Replays = "replays",
     /// Event rows.
     Events = "events",
+    /// Webhook deliveries.
+    Deliveries = "webhook_deliveries",
     /// Retired signing keys.
     SigningKeys = "signing_keys",
 });
@@ -135,6 +141,28 @@ WebhookStatus {
     Retried = "retried",
     /// It was given up.
     Failed = "failed",
+});
+
+closed!(/// How a waiting delivery stands.
+QueueState {
+    /// Its time has come.
+    Due = "due",
+    /// It waits for its time.
+    Scheduled = "scheduled",
+    /// Its endpoint is paused.
+    Held = "held",
+});
+
+closed!(/// How a webhook endpoint stands.
+EndpointState {
+    /// Served, and the last attempt succeeded, or there was none.
+    Active = "active",
+    /// Served, and the last attempts failed.
+    Failing = "failing",
+    /// Paused by its developer.
+    Paused = "paused",
+    /// Disabled by the server.
+    Disabled = "disabled",
 });
 
 closed!(/// What an anomaly is about.

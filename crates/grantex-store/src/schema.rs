@@ -21,6 +21,7 @@ diesel::table! {
         server_hash -> Nullable<Text>,
         server_id -> Nullable<Text>,
         server_at -> Nullable<BigInt>,
+        subscriptions -> Text,
     }
 }
 
@@ -140,6 +141,56 @@ diesel::table! {
         created_at -> BigInt,
         activates_at -> BigInt,
         retired_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    webhooks (id) {
+        id -> Text,
+        developer_id -> Text,
+        url -> Text,
+        events -> Text,
+        description -> Nullable<Text>,
+        state -> Text,
+        disabled_reason -> Nullable<Text>,
+        sealed_secret -> Text,
+        sealed_previous_secret -> Nullable<Text>,
+        previous_until -> Nullable<BigInt>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        deleted_at -> Nullable<BigInt>,
+        failures -> BigInt,
+        openings -> BigInt,
+        failing_since -> Nullable<BigInt>,
+        resumes_at -> Nullable<BigInt>,
+        last_success_at -> Nullable<BigInt>,
+        last_failure_at -> Nullable<BigInt>,
+        delivered -> BigInt,
+        retried -> BigInt,
+        failed -> BigInt,
+        claimed_by -> Nullable<Text>,
+        claimed_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    webhook_deliveries (id) {
+        id -> Text,
+        webhook_id -> Text,
+        developer_id -> Text,
+        event_id -> Text,
+        event_seq -> BigInt,
+        kind -> Text,
+        order_key -> Text,
+        payload -> Text,
+        status -> Text,
+        attempts -> BigInt,
+        next_attempt_at -> BigInt,
+        last_status -> Nullable<BigInt>,
+        last_error -> Nullable<Text>,
+        sent_to -> Nullable<Text>,
+        created_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
     }
 }
 

@@ -122,6 +122,12 @@ impl Event {
             | Self::DeveloperSignedUp { .. }
             | Self::ApiKeyRotated { .. }
             | Self::AgentChanged { .. }
+            | Self::WebhookChanged { .. }
+            | Self::WebhookTested { .. }
+            | Self::WebhookDisabled { .. }
+            | Self::WebhookDelivered { .. }
+            | Self::WebhookDeliveryRetried(_)
+            | Self::WebhookDeliveryFailed(_)
             | Self::RateLimitHit { .. }
             | Self::DatabaseConnectionError { .. } => None,
         }

@@ -85,6 +85,23 @@ impl EventFilter {
         (!self.is_everything()).then(|| wanted().collect())
     }
 
+    /// Reads the stored form, which [`fmt::Display`] wrote; types that exist no longer are passed over.
+    pub fn from_stored(text: &str) -> Self {
+        let (mut patterns, mut is_everything) = (Vec::new(), false);
+        for text in text.split(',') {
+            is_everything |= text == "*";
+            patterns.extend(Pattern::parse(text));
+        }
+        // A filter of which nothing is left wants nothing, not everything.
+        if !is_everything && patterns.is_empty() {
+            patterns.push(Pattern::Only(""));
+        }
+        if is_everything {
+            patterns.clear();
+        }
+        Self { patterns }
+    }
+
     /// The wire form, which [`EventFilter::parse`] reads.
     pub fn texts(&self) -> Vec<String> {
         if self.is_everything() {
@@ -95,6 +112,13 @@ impl EventFilter {
             Pattern::Only(kind) => (*kind).to_owned(),
         };
         self.patterns.iter().map(text).collect()
+    }
+}
+
+impl fmt::Display for EventFilter {
+    /// The stored form: the wire form, joined by commas.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.texts().join(","))
     }
 }
 
@@ -190,6 +214,21 @@ mod tests {
             assert_eq!(filter.kinds().unwrap(), [*kind]);
         }
         assert!(kind::EMITTED.iter().all(|kind| kind::known(kind) == Some(kind)));
+    }
+
+    #[test]
+    fn the_stored_form_is_read_back_and_what_is_unknown_is_passed_over() {
+        for text in ["*", "grant.*,token.issued", "sso.connection.*"] {
+            let filter = parse(text).unwrap();
+            assert_eq!(
+                (filter.to_string(), EventFilter::from_stored(text)),
+                (text.to_owned(), filter)
+            );
+        }
+        let filter = EventFilter::from_stored("gone.for.good,token.issued");
+        assert!(filter.admits("token.issued") && !filter.admits("gone.for.good"));
+        assert!(!EventFilter::from_stored("gone.for.good").admits("token.issued"));
+        assert!(!EventFilter::from_stored("").admits("token.issued"));
     }
 
     proptest! {

@@ -30,6 +30,10 @@ kinds! {
         TOKEN_REVOKED = "token.revoked",
         /// A code or a refresh token was presented a second time.
         TOKEN_REUSE_DETECTED = "token.reuse_detected",
+        /// An endpoint was disabled: it is gone, or had failed for days.
+        WEBHOOK_DISABLED = "webhook.disabled",
+        /// A developer asked for a test event; only the endpoint under test is told.
+        WEBHOOK_TEST = "webhook.test",
     }
     expected {
         "anomaly.auto_revoked",

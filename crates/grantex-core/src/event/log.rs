@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use slog::{KV, Level, Logger, Record, Serializer};
 
-use super::{Event, TokenIssue};
+use super::{DeliveryFailure, Event, TokenIssue};
 use crate::scope::Scopes;
 
 impl Event {
@@ -36,6 +36,12 @@ impl Event {
             Self::DeveloperSignedUp { .. } => "developer.signed_up",
             Self::ApiKeyRotated { .. } => "developer.key_rotated",
             Self::AgentChanged { .. } => "agent.changed",
+            Self::WebhookChanged { .. } => "webhook.changed",
+            Self::WebhookTested { .. } => "webhook.tested",
+            Self::WebhookDisabled { .. } => "webhook.disabled",
+            Self::WebhookDelivered { .. } => "webhook.delivered",
+            Self::WebhookDeliveryRetried(_) => "webhook.delivery_retried",
+            Self::WebhookDeliveryFailed(_) => "webhook.delivery_failed",
             Self::RateLimitHit { .. } => "rate_limit.hit",
             Self::DatabaseConnectionError { .. } => "database.connection_error",
         }
@@ -53,7 +59,9 @@ impl Event {
             | Self::TokenRevoked { .. }
             | Self::DeveloperSignedUp { .. }
             | Self::ApiKeyRotated { .. }
-            | Self::AgentChanged { .. } => Level::Info,
+            | Self::AgentChanged { .. }
+            | Self::WebhookChanged { .. }
+            | Self::WebhookTested { .. } => Level::Info,
             Self::CodeReuseDetected { .. }
             | Self::RefreshReuseDetected { .. }
             | Self::TokenExchangeRejected { .. }
@@ -61,11 +69,15 @@ impl Event {
             | Self::AuthorizeRejected { .. }
             | Self::AuthRequestDenied { .. }
             | Self::TokenVerificationFailed { .. }
+            | Self::WebhookDisabled { .. }
+            | Self::WebhookDeliveryRetried(_)
             | Self::RateLimitHit { .. } => Level::Warning,
-            Self::DatabaseConnectionError { .. } => Level::Error,
-            Self::AuthRequestOpened { .. } | Self::Consent { .. } | Self::TokenVerified | Self::AuditEntryLogged => {
-                Level::Debug
-            }
+            Self::WebhookDeliveryFailed(_) | Self::DatabaseConnectionError { .. } => Level::Error,
+            Self::AuthRequestOpened { .. }
+            | Self::Consent { .. }
+            | Self::TokenVerified
+            | Self::AuditEntryLogged
+            | Self::WebhookDelivered { .. } => Level::Debug,
         }
     }
 
@@ -203,6 +215,26 @@ impl KV for Line<'_> {
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_str("change".into(), change.as_str())?;
             }
+            Event::WebhookChanged { webhook_id, change } => {
+                out.emit_str("webhookId".into(), webhook_id.as_str())?;
+                out.emit_str("change".into(), change.as_str())?;
+            }
+            Event::WebhookTested { webhook_id } => out.emit_str("webhookId".into(), webhook_id.as_str())?,
+            Event::WebhookDisabled { webhook_id, reason } => {
+                out.emit_str("webhookId".into(), webhook_id.as_str())?;
+                out.emit_str("reason".into(), reason.as_str())?;
+            }
+            Event::WebhookDelivered {
+                webhook_id,
+                status_code,
+                attempt,
+                ..
+            } => {
+                out.emit_str("webhookId".into(), webhook_id.as_str())?;
+                out.emit_u32("statusCode".into(), u32::from(*status_code))?;
+                out.emit_u32("attempt".into(), *attempt)?;
+            }
+            Event::WebhookDeliveryRetried(failure) | Event::WebhookDeliveryFailed(failure) => failure.fields(out)?,
             Event::RateLimitHit {
                 ip,
                 endpoint,
@@ -221,6 +253,19 @@ impl KV for Line<'_> {
             "latencyMs".into(),
             u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX),
         )
+    }
+}
+
+impl DeliveryFailure {
+    fn fields(&self, out: &mut dyn Serializer) -> slog::Result {
+        out.emit_str("webhookId".into(), self.webhook_id.as_str())?;
+        out.emit_str("url".into(), &self.url)?;
+        match self.status_code {
+            Some(status) => out.emit_u32("statusCode".into(), u32::from(status))?,
+            None => out.emit_none("statusCode".into())?,
+        }
+        out.emit_u32("attempt".into(), self.attempt)?;
+        out.emit_str("error".into(), &self.error)
     }
 }
 

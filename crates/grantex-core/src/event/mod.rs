@@ -18,8 +18,9 @@ pub use status::{AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus,
 
 use crate::clock::Timestamp;
 use crate::grant::RevokedBy;
-use crate::id::{AgentId, DeveloperId, GrantId, TokenId};
+use crate::id::{AgentId, DeveloperId, GrantId, TokenId, WebhookId};
 use crate::scope::Scopes;
+use crate::webhook::DisabledReason;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +174,40 @@ pub enum Event {
         /// What happened to it.
         change: AgentChange,
     },
+    /// A webhook endpoint was made, changed or deleted by its developer.
+    WebhookChanged {
+        /// The endpoint.
+        webhook_id: WebhookId,
+        /// What happened to it.
+        change: WebhookChange,
+    },
+    /// A developer asked for a test event.
+    WebhookTested {
+        /// The endpoint under test.
+        webhook_id: WebhookId,
+    },
+    /// The server stopped serving an endpoint.
+    WebhookDisabled {
+        /// The endpoint.
+        webhook_id: WebhookId,
+        /// Why.
+        reason: DisabledReason,
+    },
+    /// A receiver took a delivery. The latency that is observed with it is the attempt's.
+    WebhookDelivered {
+        /// The endpoint.
+        webhook_id: WebhookId,
+        /// The status that it answered with.
+        status_code: u16,
+        /// Which attempt it was, from 1.
+        attempt: u32,
+        /// The time from the event to the receiver's answer.
+        since_event: Duration,
+    },
+    /// An attempt failed and will be repeated. The latency that is observed with it is the attempt's.
+    WebhookDeliveryRetried(DeliveryFailure),
+    /// A delivery was given up. The latency that is observed with it is the last attempt's.
+    WebhookDeliveryFailed(DeliveryFailure),
     /// A limit refused a request.
     RateLimitHit {
         /// The client's address.
@@ -262,6 +297,52 @@ impl AgentChange {
             Self::Updated => "updated",
             Self::Suspended => "suspended",
             Self::Resumed => "resumed",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// A delivery attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryFailure {
+    /// The endpoint.
+    pub webhook_id: WebhookId,
+    /// Where it was sent, without query and fragment.
+    pub url: String,
+    /// The status of the answer, if there was one.
+    pub status_code: Option<u16>,
+    /// Which attempt it was, from 1.
+    pub attempt: u32,
+    /// What went wrong.
+    pub error: String,
+}
+
+/// What a developer did to a webhook endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookChange {
+    /// It was made.
+    Created,
+    /// URL, events or description changed.
+    Updated,
+    /// It was paused.
+    Paused,
+    /// It is served again.
+    Resumed,
+    /// Its secret was replaced.
+    SecretRotated,
+    /// It was deleted.
+    Deleted,
+}
+
+impl WebhookChange {
+    /// The name in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::SecretRotated => "secret_rotated",
             Self::Deleted => "deleted",
         }
     }

@@ -18,6 +18,8 @@ pub struct News {
 pub trait Signal: Send + Sync + 'static {
     /// New events are committed.
     fn committed(&self, news: &News);
+    /// Deliveries of these endpoints may be due although no event happened: one was resumed, or old ones are to be sent again.
+    fn deliveries_due(&self, _webhooks: &[WebhookId]) {}
 }
 
 /// Wakes nobody.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Event, TokenIssue, kind};
 use crate::clock::Timestamp;
-use crate::id::EventId;
+use crate::id::{EventId, GrantId, WebhookId};
 
 impl Event {
     /// The type under which developers may subscribe to it, and its `data`; `None` for what is not told to developers.
@@ -83,6 +83,11 @@ impl Event {
                 kind::TOKEN_REVOKED,
                 json!({"tokenId": token_id, "grantId": grant_id, "agentId": agent_id, "principalId": principal_id}),
             )),
+            Self::WebhookDisabled { webhook_id, reason } => Some((
+                kind::WEBHOOK_DISABLED,
+                json!({"webhookId": webhook_id, "reason": reason.as_str()}),
+            )),
+            Self::WebhookTested { webhook_id } => Some((kind::WEBHOOK_TEST, json!({"webhookId": webhook_id}))),
             Self::RefreshReplayed { .. }
             | Self::TokenExchangeRejected { .. }
             | Self::TokenRefreshRejected { .. }
@@ -95,8 +100,35 @@ impl Event {
             | Self::DeveloperSignedUp { .. }
             | Self::ApiKeyRotated { .. }
             | Self::AgentChanged { .. }
+            | Self::WebhookChanged { .. }
+            | Self::WebhookDelivered { .. }
+            | Self::WebhookDeliveryRetried(_)
+            | Self::WebhookDeliveryFailed(_)
             | Self::RateLimitHit { .. }
             | Self::DatabaseConnectionError { .. } => None,
+        }
+    }
+
+    /// The grant whose events reach a receiver in their order; `None` for events that stand alone.
+    pub fn ordered_by(&self) -> Option<&GrantId> {
+        match self {
+            Self::GrantCreated { grant_id, .. }
+            | Self::GrantRevoked { grant_id, .. }
+            | Self::CodeReuseDetected { grant_id, .. }
+            | Self::RefreshReuseDetected { grant_id, .. }
+            | Self::TokenRevoked { grant_id, .. } => Some(grant_id),
+            Self::TokenExchanged(issue) | Self::TokenRefreshed(issue) | Self::TokenDelegated(issue) => {
+                Some(&issue.grant_id)
+            }
+            _ => None,
+        }
+    }
+
+    /// The one endpoint that is told, whatever it subscribed to; `None` when all subscribers are.
+    pub fn addressee(&self) -> Option<&WebhookId> {
+        match self {
+            Self::WebhookTested { webhook_id } => Some(webhook_id),
+            _ => None,
         }
     }
 }

@@ -9,9 +9,11 @@ use crate::error::StoreError;
 use crate::event::signal::News;
 use crate::event::{Event, webhook};
 use crate::grant::Grant;
-use crate::id::{DeveloperId, EventId, Random, new_id, new_ulid};
+use crate::id::{DeliveryId, DeveloperId, EventId, Random, WebhookId, new_id, new_ulid};
 use crate::store::{DeveloperHead, EventRow, Ledger, Writes};
 use crate::token::Token;
+use crate::webhook::Delivery;
+use crate::webhook::subscription::Subscriptions;
 
 /// What a unit leaves behind once it is committed.
 pub(crate) struct Finished {
@@ -19,6 +21,8 @@ pub(crate) struct Finished {
     pub events: Vec<Event>,
     /// Whom to wake.
     pub news: Option<News>,
+    /// Endpoints whose deliveries may be due for another reason than new events.
+    pub woken: Vec<WebhookId>,
 }
 
 /// A unit of work. Inserts and recorded events are gathered and written last, together with the developer's head, so that
@@ -36,6 +40,8 @@ pub struct Unit<'t> {
     tokens: Vec<Token>,
     logged: Vec<AuditEntry>,
     events: Vec<Event>,
+    deliveries: Vec<Delivery>,
+    woken: Vec<WebhookId>,
 }
 
 impl<'t> Unit<'t> {
@@ -56,6 +62,8 @@ impl<'t> Unit<'t> {
             tokens: Vec::new(),
             logged: Vec::new(),
             events: Vec::new(),
+            deliveries: Vec::new(),
+            woken: Vec::new(),
         }
     }
 
@@ -105,6 +113,28 @@ impl<'t> Unit<'t> {
         self.events.push(event);
     }
 
+    /// Inserts a delivery with the ledger.
+    pub(crate) fn insert_delivery(&mut self, delivery: Delivery) {
+        self.deliveries.push(delivery);
+    }
+
+    /// Has deliveries of this endpoint looked for after the commit.
+    pub(crate) fn wake(&mut self, webhook: &WebhookId) {
+        self.woken.push(webhook.clone());
+    }
+
+    /// Replaces the developer's subscriptions: events that this unit records already go by them.
+    pub(crate) async fn set_subscriptions(&mut self, subscriptions: Subscriptions) -> Result<(), StoreError> {
+        let developer = self.developer()?.clone();
+        self.ensure_head().await?.subscriptions = subscriptions.clone();
+        self.tx.set_subscriptions(&developer, &subscriptions).await
+    }
+
+    /// A source of randomness.
+    pub(crate) fn random(&self) -> &dyn Random {
+        &*self.random
+    }
+
     /// Appends an entry to one of the developer's chains; it is inserted with the ledger.
     pub(crate) async fn append_audit(
         &mut self,
@@ -122,7 +152,10 @@ impl<'t> Unit<'t> {
     /// Writes the ledger, if there is anything to write, and hands out the recorded events.
     pub(crate) async fn finish(mut self) -> Result<Finished, StoreError> {
         let events = std::mem::take(&mut self.events);
-        let mut rows = Vec::new();
+        let mut rows: Vec<EventRow> = Vec::new();
+        let mut woken = std::mem::take(&mut self.woken);
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        let mut told: Vec<WebhookId> = Vec::new();
         for event in &events {
             if let Some(record) = event.audit() {
                 self.append_audit(Chain::Server, record).await?;
@@ -132,28 +165,40 @@ impl<'t> Unit<'t> {
                 let (now, id) = (self.now, new_id::<EventId>(&*self.random, self.now));
                 let head = self.ensure_head().await?;
                 head.event_seq += 1;
-                let payload = webhook::envelope(&id, kind, now, &data);
-                rows.push(EventRow {
+                let row = EventRow {
                     developer_id,
                     seq: head.event_seq,
+                    payload: webhook::envelope(&id, kind, now, &data),
                     id,
                     kind,
-                    payload,
                     created_at: now,
-                });
+                };
+                let receivers: Vec<WebhookId> = match event.addressee() {
+                    Some(only) => vec![only.clone()],
+                    None => head.subscriptions.of(kind).cloned().collect(),
+                };
+                for webhook_id in receivers {
+                    let id = new_id::<DeliveryId>(&*self.random, now);
+                    deliveries.push(Delivery::first(id, webhook_id.clone(), &row, event));
+                    if !told.contains(&webhook_id) {
+                        told.push(webhook_id);
+                    }
+                }
+                rows.push(row);
             }
         }
-        let news = rows.last().map(|newest: &EventRow| News {
+        let news = rows.last().map(|newest| News {
             developer_id: newest.developer_id.clone(),
             event_seq: newest.seq,
-            webhooks: Vec::new(),
+            webhooks: told,
         });
         let delta = self.active_grants_delta;
         let is_needed = delta != 0
             || !rows.is_empty()
             || !self.logged.is_empty()
             || !self.grants.is_empty()
-            || !self.tokens.is_empty();
+            || !self.tokens.is_empty()
+            || !deliveries.is_empty();
         if is_needed {
             let mut head = self.ensure_head().await?.clone();
             head.active_grants += delta;
@@ -164,9 +209,11 @@ impl<'t> Unit<'t> {
                 tokens: self.tokens,
                 audit: self.logged,
                 events: rows,
+                deliveries,
             };
             self.tx.write_ledger(&ledger).await?;
         }
-        Ok(Finished { events, news })
+        woken.dedup();
+        Ok(Finished { events, news, woken })
     }
 }

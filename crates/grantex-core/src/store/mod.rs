@@ -8,12 +8,12 @@ mod reads;
 mod writes;
 
 pub use reads::{
-    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
-    PrincipalGrant, Reads, TokenReads,
+    AgentReads, AuditReads, AuthRequestReads, Backlog, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
+    PrincipalGrant, Reads, TokenReads, WebhookCensus, WebhookReads,
 };
 pub use writes::{
     AgentWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, RevokedTree,
-    TokenWrites, Writes,
+    TokenWrites, WebhookWrites, Writes,
 };
 
 use std::future::Future;
@@ -27,6 +27,8 @@ use crate::grant::Grant;
 use crate::id::{AuditId, DeveloperId, EventId};
 use crate::plan::Plan;
 use crate::token::Token;
+use crate::webhook::Delivery;
+use crate::webhook::subscription::Subscriptions;
 
 /// A boxed future, as the units of work return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -101,6 +103,8 @@ pub struct DeveloperHead {
     pub caller: ChainHead,
     /// The server's chain.
     pub server: ChainHead,
+    /// Endpoints that are told of events. Not written with the head: [`WebhookWrites::set_subscriptions`] does that.
+    pub subscriptions: Subscriptions,
 }
 
 impl DeveloperHead {
@@ -136,6 +140,8 @@ pub struct Ledger {
     pub audit: Vec<AuditEntry>,
     /// New events, in order.
     pub events: Vec<EventRow>,
+    /// New deliveries.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// An event as it is stored for webhooks and streams.

@@ -10,14 +10,24 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::{Ancestor, Grant, GrantFilter};
-use crate::id::{AgentId, AuditId, AuthRequestId, DeveloperId, GrantId, TokenId};
+use crate::id::{AgentId, AuditId, AuthRequestId, DeliveryId, DeveloperId, GrantId, TokenId, WebhookId};
 use crate::page::{Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::token::TokenRecord;
+use crate::webhook::{Delivery, DeliveryFilter, Webhook};
 
 /// Everything that can be read.
 pub trait Reads:
-    DeveloperReads + AgentReads + AuthRequestReads + GrantReads + TokenReads + AuditReads + EventReads + KeyReads + Send
+    DeveloperReads
+    + AgentReads
+    + AuthRequestReads
+    + GrantReads
+    + TokenReads
+    + AuditReads
+    + EventReads
+    + WebhookReads
+    + KeyReads
+    + Send
 {
 }
 
@@ -29,6 +39,7 @@ impl<T> Reads for T where
         + TokenReads
         + AuditReads
         + EventReads
+        + WebhookReads
         + KeyReads
         + Send
 {
@@ -171,6 +182,89 @@ pub trait EventReads {
         after: i64,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, StoreError>;
+}
+
+/// What waits to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Deliveries of active endpoints whose time has come.
+    pub due: u64,
+    /// Deliveries of active endpoints that wait for their time.
+    pub scheduled: u64,
+    /// Deliveries of endpoints that are paused.
+    pub held: u64,
+    /// When the event of the oldest delivery happened, among those of active endpoints.
+    pub oldest: Option<Timestamp>,
+}
+
+/// How many endpoints there are, by how they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WebhookCensus {
+    /// Served, and the last attempt succeeded, or there was none.
+    pub active: u64,
+    /// Served, and the last attempts failed.
+    pub failing: u64,
+    /// Paused by their developers.
+    pub paused: u64,
+    /// Disabled by the server.
+    pub disabled: u64,
+}
+
+/// Reading webhook endpoints and deliveries. Deleted endpoints do not exist here.
+#[async_trait]
+pub trait WebhookReads {
+    /// An endpoint of this developer.
+    async fn webhook(&mut self, developer: &DeveloperId, id: &WebhookId) -> Result<Option<Webhook>, StoreError>;
+    /// An endpoint, whoever the developer is.
+    async fn webhook_by_id(&mut self, id: &WebhookId) -> Result<Option<Webhook>, StoreError>;
+    /// A developer's endpoints, newest first, at most `limit`.
+    async fn webhooks(&mut self, developer: &DeveloperId, limit: u32) -> Result<Vec<Webhook>, StoreError>;
+    /// Up to `limit` active endpoints that have due deliveries, whose breaker may let one through, and that nobody but `owner`
+    /// has claimed.
+    async fn webhooks_with_work(
+        &mut self,
+        owner: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<WebhookId>, StoreError>;
+    /// A delivery of this endpoint.
+    async fn delivery(&mut self, webhook: &WebhookId, id: &DeliveryId) -> Result<Option<Delivery>, StoreError>;
+    /// An endpoint's deliveries, those of the newest events first. Cursors name an event's position.
+    async fn deliveries(
+        &mut self,
+        webhook: &WebhookId,
+        filter: &DeliveryFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Delivery>, StoreError>;
+    /// How many deliveries pass a filter, counting no further than `limit`.
+    async fn count_deliveries_up_to(
+        &mut self,
+        webhook: &WebhookId,
+        filter: &DeliveryFilter,
+        limit: u64,
+    ) -> Result<u64, StoreError>;
+    /// Up to `limit` pending deliveries of an endpoint whose time has come, the longest due first.
+    async fn due_deliveries(
+        &mut self,
+        webhook: &WebhookId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError>;
+    /// For each of these order keys, the first pending delivery of the endpoint: position and time of its next attempt.
+    async fn first_pending(
+        &mut self,
+        webhook: &WebhookId,
+        order_keys: &[String],
+    ) -> Result<Vec<(String, i64, Timestamp)>, StoreError>;
+    /// The positions of events from `first` to `last` for which the endpoint has a delivery, whatever became of it.
+    async fn delivered_positions(&mut self, webhook: &WebhookId, first: i64, last: i64)
+    -> Result<Vec<i64>, StoreError>;
+    /// What waits to be delivered, in the whole store. Walks an index over everything that waits.
+    async fn backlog(&mut self, now: Timestamp) -> Result<Backlog, StoreError>;
+    /// What waits for one endpoint.
+    async fn backlog_of(&mut self, webhook: &WebhookId, now: Timestamp) -> Result<Backlog, StoreError>;
+    /// How many endpoints there are.
+    async fn webhook_census(&mut self) -> Result<WebhookCensus, StoreError>;
 }
 
 /// Reading signing keys.

@@ -9,10 +9,14 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::RevokedBy;
-use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId};
+use crate::id::{AgentId, AuthRequestId, DeliveryId, DeveloperId, GrantId, TokenId, WebhookId};
 use crate::plan::Plan;
 use crate::secret::SecretHash;
 use crate::token::RefreshUse;
+use crate::webhook::health::Health;
+use crate::webhook::subscription::Subscriptions;
+use crate::webhook::work::DeliveryChange;
+use crate::webhook::{Counts, DeliveryStatus, Webhook};
 
 /// Everything that a unit of work may do.
 pub trait Writes:
@@ -23,6 +27,7 @@ pub trait Writes:
     + GrantWrites
     + TokenWrites
     + LedgerWrites
+    + WebhookWrites
     + KeyWrites
     + JanitorWrites
 {
@@ -36,6 +41,7 @@ impl<T> Writes for T where
         + GrantWrites
         + TokenWrites
         + LedgerWrites
+        + WebhookWrites
         + KeyWrites
         + JanitorWrites
 {
@@ -146,6 +152,65 @@ pub trait LedgerWrites {
     async fn write_ledger(&mut self, ledger: &Ledger) -> Result<(), StoreError>;
 }
 
+/// Writing webhook endpoints and deliveries. New deliveries are inserted by [`LedgerWrites::write_ledger`].
+#[async_trait]
+pub trait WebhookWrites {
+    /// Adds an endpoint.
+    async fn insert_webhook(&mut self, webhook: &Webhook) -> Result<(), StoreError>;
+    /// Replaces what developers may change, the state and the secrets; `false` when the endpoint is gone.
+    async fn update_webhook(&mut self, webhook: &Webhook) -> Result<bool, StoreError>;
+    /// Replaces what deliveries change.
+    async fn update_webhook_health(
+        &mut self,
+        id: &WebhookId,
+        health: &Health,
+        counts: &Counts,
+    ) -> Result<(), StoreError>;
+    /// Hides an endpoint from every read; `false` when it is gone already.
+    async fn hide_webhook(&mut self, id: &WebhookId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Replaces the subscriptions in a developer's head.
+    async fn set_subscriptions(&mut self, developer: &DeveloperId, all: &Subscriptions) -> Result<(), StoreError>;
+    /// Claims an active endpoint for `owner` until `until`, unless somebody else has claimed it and that has not run out at
+    /// `now`; `false` when it was not claimed.
+    async fn claim_webhook(
+        &mut self,
+        id: &WebhookId,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Gives a claim back, if it is still `owner`'s.
+    async fn release_webhook(&mut self, id: &WebhookId, owner: &str) -> Result<(), StoreError>;
+    /// Takes down what became of deliveries.
+    async fn change_deliveries(&mut self, changes: &[DeliveryChange]) -> Result<(), StoreError>;
+    /// Has pending deliveries wait until `until`.
+    async fn postpone_deliveries(&mut self, ids: &[DeliveryId], until: Timestamp) -> Result<(), StoreError>;
+    /// Makes the pending deliveries with this order key due at `now`.
+    async fn advance_deliveries(
+        &mut self,
+        webhook: &WebhookId,
+        order_key: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Gives up to `limit` pending deliveries of an endpoint up, with this reason; returns how many.
+    async fn fail_pending(
+        &mut self,
+        webhook: &WebhookId,
+        reason: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError>;
+    /// Makes up to `limit` failed deliveries of an endpoint, of events since `since`, pending and due at `now`, with all their
+    /// attempts before them; returns how many.
+    async fn requeue_failed(
+        &mut self,
+        webhook: &WebhookId,
+        since: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError>;
+}
+
 /// Writing signing keys.
 #[async_trait]
 pub trait KeyWrites {
@@ -169,4 +234,13 @@ pub trait JanitorWrites {
     async fn remove_replays(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Events that happened before `before`.
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Deliveries that ended before `before`: delivered ones, or failed ones. Pending ones never.
+    async fn remove_deliveries(
+        &mut self,
+        status: DeliveryStatus,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError>;
+    /// Deliveries of deleted endpoints, and the endpoints themselves once nothing of them is left.
+    async fn remove_deleted_webhooks(&mut self, limit: u32) -> Result<u64, StoreError>;
 }

@@ -9,6 +9,7 @@ use grantex_core::grant::{DelegateError, RevokeGrantError};
 use grantex_core::plan::PlanLimit;
 use grantex_core::principal::SessionError;
 use grantex_core::token::{ExchangeError, RefreshError, RevokeTokenError};
+use grantex_core::webhook::{RedeliverError, WebhookError};
 
 use super::ApiError;
 
@@ -186,6 +187,31 @@ impl From<SessionError> for ApiError {
             SessionError::NoActiveGrant => Self::not_found("active grant of this principal"),
             SessionError::Signing(error) => Self::internal(error),
             SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WebhookError> for ApiError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::NotOffered => Self::not_configured("this server does not send webhooks"),
+            WebhookError::NotFound => Self::not_found("webhook"),
+            WebhookError::Url(refusal) => Self::field("url", &refusal.to_string()),
+            WebhookError::PlanLimit(limit) => limit.into(),
+            WebhookError::Sealing(error) => Self::internal(error),
+            WebhookError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RedeliverError> for ApiError {
+    fn from(error: RedeliverError) -> Self {
+        match error {
+            RedeliverError::NotFound => Self::not_found("webhook or delivery"),
+            RedeliverError::Pending | RedeliverError::Disabled => {
+                Self::new(StatusCode::CONFLICT, "CONFLICT", error.to_string())
+            }
+            RedeliverError::Store(error) => error.into(),
         }
     }
 }

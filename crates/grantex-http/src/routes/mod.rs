@@ -7,6 +7,7 @@ mod authorize;
 mod consent;
 mod consent_pages;
 mod delegate;
+mod deliveries;
 mod developers;
 mod discovery;
 mod grants;
@@ -20,6 +21,7 @@ mod statics;
 mod table;
 mod token;
 mod verify;
+mod webhooks;
 
 use actix_web::web::{Data, ServiceConfig};
 use grantex_core::store::Store;
@@ -116,6 +118,20 @@ table! {
     grants::REVOKE => grants::revoke,
     audit::GET => audit::get,
     principal::REVOKE => principal::revoke,
+    webhooks::LIST => webhooks::list,
+    webhooks::CREATE => webhooks::create,
+    webhooks::GET => webhooks::get,
+    webhooks::UPDATE => webhooks::update,
+    webhooks::DELETE => webhooks::delete,
+    webhooks::PAUSE => webhooks::pause,
+    webhooks::RESUME => webhooks::resume,
+    webhooks::ROTATE => webhooks::rotate,
+    webhooks::TEST => webhooks::test,
+    webhooks::STATISTICS => webhooks::statistics,
+    deliveries::LIST => deliveries::list,
+    deliveries::GET => deliveries::get,
+    deliveries::REDELIVER => deliveries::redeliver,
+    deliveries::RECOVER => deliveries::recover,
     admin::SET_PLAN => admin::set_plan,
     statics::ASSET => statics::asset,
 }

@@ -9,17 +9,19 @@ macro_rules! areas {
             pub mod $module {
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use super::super::{
-                    CASCADES, DEPTHS, JOB_SECONDS, Label, Metric, PEOPLE_SECONDS, REQUEST_SECONDS, SIGN_SECONDS, Values,
+                    CASCADES, DELIVERY_SECONDS, DEPTHS, JOB_SECONDS, Label, Metric, PEOPLE_SECONDS, REQUEST_SECONDS, SIGN_SECONDS, Values,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{
-                    AnomalyType, Closed as _, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel, Pool, ReuseKind,
-                    Severity, SigningKeyState, WebhookStatus,
+                    AnomalyType, Closed as _, EndpointState, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
+                    Pool, QueueState, ReuseKind, Severity, SigningKeyState, WebhookStatus,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::event::{
                     AgentChange, AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus, VerifyStatus,
                 };
+                #[allow(unused_imports, reason = "not every area needs every name")]
+                use grantex_core::webhook::DisabledReason;
 
                 /// The area's heading.
                 pub const TITLE: &str = $title;
@@ -134,6 +136,29 @@ areas! {
     webhooks: "Webhooks" {
         DELIVERIES = Metric::counter("grantex_webhook_deliveries_total", "Webhook delivery outcomes.")
             .labelled(&[Label::closed("status", WebhookStatus::texts)]);
+        ATTEMPT_DURATION = Metric::histogram(
+            "grantex_webhook_attempt_duration_seconds",
+            REQUEST_SECONDS,
+            "Duration of webhook delivery attempts, whatever came of them.",
+        );
+        END_TO_END = Metric::histogram(
+            "grantex_webhook_end_to_end_seconds",
+            DELIVERY_SECONDS,
+            "Time from an event to the answer of the receiver that took it.",
+        );
+        QUEUE_DEPTH = Metric::gauge("grantex_webhook_queue_depth", "Webhook deliveries that wait, by what they wait for.")
+            .labelled(&[Label::closed("state", QueueState::texts)]);
+        OLDEST_PENDING = Metric::gauge(
+            "grantex_webhook_oldest_pending_seconds",
+            "Age of the oldest event that waits for an active endpoint; 0 when none waits.",
+        );
+        ENDPOINTS = Metric::gauge("grantex_webhook_endpoints", "Webhook endpoints, by how they stand.")
+            .labelled(&[Label::closed("state", EndpointState::texts)]);
+        DISABLED = Metric::counter(
+            "grantex_webhook_endpoints_disabled_total",
+            "Webhook endpoints that the server stopped serving, by the reason.",
+        )
+        .labelled(&[Label::closed("reason", DisabledReason::texts)]);
     }
     anomalies: "Anomalies" {
         DETECTED = Metric::counter("grantex_anomalies_detected_total", "Anomalies detected.")

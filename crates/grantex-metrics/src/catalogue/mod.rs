@@ -21,6 +21,10 @@ pub const REQUEST_SECONDS: &[f64] = &[
 ];
 /// Bucket bounds for how long people take, in seconds.
 pub const PEOPLE_SECONDS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0];
+/// Bucket bounds for the way from an event to its receiver, in seconds: milliseconds to three days.
+pub const DELIVERY_SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0,
+];
 /// Bucket bounds for jobs, in seconds.
 pub const JOB_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
 /// Bucket bounds for signatures, in seconds: an RSA-2048 signature takes about 0.2 ms, an ECDSA one about 0.01 ms.

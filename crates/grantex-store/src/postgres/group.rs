@@ -113,7 +113,7 @@ async fn run_each(tx: &mut ConnTx<'_>, jobs: Jobs, stall: Duration) -> (Jobs, Op
 }
 
 /// Commits; a ledger that was put off travels in front of the commit. Also tells whether the connection is sound.
-async fn commit(tx: &mut ConnTx<'_>, prepared: &mut u16, stall: Duration) -> (Fate, bool) {
+async fn commit(tx: &mut ConnTx<'_>, prepared: &mut u32, stall: Duration) -> (Fate, bool) {
     let insert = tx.local.put_off.take();
     let conn: &Conn = tx.conn;
     let (mut writing, mut committing) = (conn, conn);

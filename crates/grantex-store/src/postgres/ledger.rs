@@ -9,7 +9,7 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use grantex_core::store::Ledger;
 
-use crate::rows::{AuditRow, EventRow, GrantRow, TokenRow};
+use crate::rows::{AuditRow, DeliveryChangeRow, DeliveryRow, EventRow, GrantRow, TokenRow};
 use crate::statements::HeadUpdate;
 
 /// Columns of the rows of one table, in the order of its `INSERT`.
@@ -106,6 +106,25 @@ columns!(Events, EventRow, "events", {
     created_at: i64 => BigInt,
 });
 
+columns!(Deliveries, DeliveryRow, "webhook_deliveries", {
+    id: String => Text,
+    webhook_id: String => Text,
+    developer_id: String => Text,
+    event_id: String => Text,
+    event_seq: i64 => BigInt,
+    kind: String => Text,
+    order_key: String => Text,
+    payload: String => Text,
+    status: String => Text,
+    attempts: i64 => BigInt,
+    next_attempt_at: i64 => BigInt,
+    last_status: Option<i64> => Nullable<BigInt>,
+    last_error: Option<String> => Nullable<Text>,
+    sent_to: Option<String> => Nullable<Text>,
+    created_at: i64 => BigInt,
+    ended_at: Option<i64> => Nullable<BigInt>,
+});
+
 /// A ledger, ready to be written. Affects one row: the developer's.
 pub(super) struct LedgerInsert {
     head: HeadUpdate,
@@ -113,42 +132,50 @@ pub(super) struct LedgerInsert {
     tokens: Tokens,
     audit: Audit,
     events: Events,
+    deliveries: Deliveries,
 }
 
 impl From<&Ledger> for LedgerInsert {
     fn from(ledger: &Ledger) -> Self {
         let (mut grants, mut tokens) = (Grants::default(), Tokens::default());
         let (mut audit, mut events) = (Audit::default(), Events::default());
+        let mut deliveries = Deliveries::default();
         ledger.grants.iter().for_each(|grant| grants.push(grant.into()));
         ledger.tokens.iter().for_each(|token| tokens.push(token.into()));
         ledger.audit.iter().for_each(|entry| audit.push(entry.into()));
         ledger.events.iter().for_each(|event| events.push(event.into()));
+        ledger
+            .deliveries
+            .iter()
+            .for_each(|delivery| deliveries.push(delivery.into()));
         Self {
             head: HeadUpdate::from(ledger),
             grants,
             tokens,
             audit,
             events,
+            deliveries,
         }
     }
 }
 
 impl LedgerInsert {
-    /// One bit for each of the sixteen texts: by which tables get rows.
-    pub fn shape(&self) -> u16 {
+    /// One bit for each of the thirty-two texts: by which tables get rows.
+    pub fn shape(&self) -> u32 {
         let parts = [
             self.grants.is_empty(),
             self.tokens.is_empty(),
             self.audit.is_empty(),
             self.events.is_empty(),
+            self.deliveries.is_empty(),
         ];
         1 << parts
             .iter()
-            .fold(0, |number, is_empty| number * 2 + u16::from(!is_empty))
+            .fold(0, |number, is_empty| number * 2 + u32::from(!is_empty))
     }
 }
 
-/// There are sixteen texts, by which tables get rows; each is prepared once per connection, found by its text.
+/// There are thirty-two texts, by which tables get rows; each is prepared once per connection, found by its text.
 impl QueryId for LedgerInsert {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
@@ -172,9 +199,77 @@ impl QueryFragment<Pg> for LedgerInsert {
         insert!("new_tokens", self.tokens);
         insert!("new_audit", self.audit);
         insert!("new_events", self.events);
+        insert!("new_deliveries", self.deliveries);
         let _ = prefix;
 
         out.push_sql(" ");
         self.head.walk_ast(out)
+    }
+}
+
+/// What became of deliveries, as one statement. The rows are locked in the order of their ids, so that two of them cannot wait
+/// for each other.
+#[derive(Default)]
+pub(super) struct DeliveryChanges {
+    id: Vec<String>,
+    status: Vec<String>,
+    attempts: Vec<i64>,
+    next_attempt_at: Vec<i64>,
+    last_status: Vec<Option<i64>>,
+    last_error: Vec<Option<String>>,
+    sent_to: Vec<Option<String>>,
+    ended_at: Vec<Option<i64>>,
+}
+
+impl FromIterator<DeliveryChangeRow> for DeliveryChanges {
+    fn from_iter<I: IntoIterator<Item = DeliveryChangeRow>>(changes: I) -> Self {
+        let mut all = Self::default();
+        for change in changes {
+            all.id.push(change.id);
+            all.status.push(change.status);
+            all.attempts.push(change.attempts);
+            all.next_attempt_at.push(change.next_attempt_at);
+            all.last_status.push(change.last_status);
+            all.last_error.push(change.last_error);
+            all.sent_to.push(change.sent_to);
+            all.ended_at.push(change.ended_at);
+        }
+        all
+    }
+}
+
+impl QueryId for DeliveryChanges {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryFragment<Pg> for DeliveryChanges {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "UPDATE webhook_deliveries d SET status = c.status, attempts = c.attempts, \
+             next_attempt_at = c.next_attempt_at, last_status = c.last_status, \
+             last_error = COALESCE(c.last_error, d.last_error), sent_to = COALESCE(c.sent_to, d.sent_to), \
+             ended_at = c.ended_at FROM (SELECT u.* FROM unnest(",
+        );
+        out.push_bind_param::<Array<Text>, _>(&self.id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.status)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.attempts)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.next_attempt_at)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<BigInt>>, _>(&self.last_status)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.last_error)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.sent_to)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<BigInt>>, _>(&self.ended_at)?;
+        out.push_sql(
+            ") AS u (id, status, attempts, next_attempt_at, last_status, last_error, sent_to, ended_at) \
+             JOIN webhook_deliveries l ON l.id = u.id ORDER BY u.id FOR NO KEY UPDATE OF l) c WHERE d.id = c.id",
+        );
+        Ok(())
     }
 }

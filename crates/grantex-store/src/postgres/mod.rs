@@ -33,10 +33,11 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use grantex_core::error::StoreError;
 use grantex_core::id::DeveloperId;
 use grantex_core::store::{DeveloperHead, Ledger};
+use grantex_core::webhook::work::DeliveryChange;
 
-use crate::rows::HeadRow;
+use crate::rows::{BesideHead, DeliveryChangeRow, HeadRow};
 use crate::schema::{developers, grants};
-use ledger::LedgerInsert;
+use ledger::{DeliveryChanges, LedgerInsert};
 use queries::ConnTx;
 
 /// The connection that `queries` speak to.
@@ -87,12 +88,12 @@ async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Optio
     settle(tx).await?;
     let query = developers::table
         .find(developer.as_str())
-        .select((HeadRow::as_select(), developers::plan))
+        .select((HeadRow::as_select(), (developers::plan, developers::subscriptions)))
         .for_no_key_update();
-    let row = query.get_result::<(HeadRow, String)>(tx.conn).await.optional();
+    let row = query.get_result::<(HeadRow, BesideHead)>(tx.conn).await.optional();
     let head = tx
         .note(row)?
-        .map(|(head, plan)| head.into_head(developer, &plan))
+        .map(|(head, beside)| head.into_head(developer, &beside))
         .transpose()?;
     tx.local.held = Some((developer.clone(), head.clone()));
     Ok(head)
@@ -133,4 +134,12 @@ async fn write_ledger(tx: &mut ConnTx<'_>, ledger: &Ledger) -> Result<(), StoreE
     tx.local.put_off = Some(LedgerInsert::from(ledger));
     tx.local.held = Some((ledger.developer_id.clone(), Some(ledger.head.clone())));
     Ok(())
+}
+
+/// Takes down what became of deliveries, in one statement.
+async fn change_deliveries(tx: &mut ConnTx<'_>, changes: &[DeliveryChange]) -> Result<(), StoreError> {
+    settle(tx).await?;
+    let changes: DeliveryChanges = changes.iter().map(DeliveryChangeRow::from).collect();
+    let count = changes.execute(tx.conn).await;
+    tx.note(count).map(drop)
 }

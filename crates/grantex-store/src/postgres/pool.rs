@@ -14,7 +14,7 @@ use crate::options::Options;
 /// A connection, and which texts of the ledger's statement are prepared on it.
 pub(super) struct PooledConn {
     pub conn: Conn,
-    pub prepared: u16,
+    pub prepared: u32,
 }
 
 /// Opens connections on the driver's runtime and never asks a connection whether it is alive: that would double the cost of

@@ -1,7 +1,5 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use grantex_core::agent::Agent;
 use grantex_core::clock::Timestamp;
@@ -10,27 +8,9 @@ use grantex_core::id::{AgentId, DeveloperId};
 use grantex_core::page::{Cursor, Page, PageRequest};
 use grantex_core::store::{AgentReads, AgentWrites, DeletedAgent};
 
-use super::super::Db;
-use super::{ConnTx, all, skip};
+use super::{ConnTx, Count, all, skip};
 use crate::rows::{AgentChanges, AgentRow, Place};
 use crate::schema::agents;
-
-/// Counts the rows of a query that limits them, so that nothing is counted beyond the limit.
-#[derive(QueryId)]
-struct Count<Q>(Q);
-
-impl<Q: Query> Query for Count<Q> {
-    type SqlType = BigInt;
-}
-
-impl<Q: QueryFragment<Db>> QueryFragment<Db> for Count<Q> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Db>) -> QueryResult<()> {
-        out.push_sql("SELECT COUNT(*) FROM (");
-        self.0.walk_ast(out.reborrow())?;
-        out.push_sql(") AS counted");
-        Ok(())
-    }
-}
 
 #[async_trait]
 impl AgentReads for ConnTx<'_> {

@@ -5,6 +5,7 @@ use diesel_async::RunQueryDsl;
 use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;
 use grantex_core::store::JanitorWrites;
+use grantex_core::webhook::DeliveryStatus;
 
 use super::{ConnTx, rows};
 use crate::schema::tokens;
@@ -20,6 +21,14 @@ const REPLAYS: &str = "UPDATE tokens SET replay_sealed = NULL WHERE id IN (SELEC
     WHERE replay_sealed IS NOT NULL AND refresh_used_at < $1 ORDER BY refresh_used_at LIMIT $2)";
 const EVENTS: &str = "DELETE FROM events WHERE (developer_id, seq) IN \
     (SELECT developer_id, seq FROM events WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
+const DELIVERED: &str = "DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries \
+    WHERE status = 'delivered' AND ended_at IS NOT NULL AND ended_at < $1 ORDER BY ended_at LIMIT $2)";
+const FAILED: &str = "DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries \
+    WHERE status = 'failed' AND ended_at IS NOT NULL AND ended_at < $1 ORDER BY ended_at LIMIT $2)";
+const OF_DELETED_WEBHOOKS: &str = "DELETE FROM webhook_deliveries WHERE id IN (SELECT d.id FROM webhooks w \
+    JOIN webhook_deliveries d ON d.webhook_id = w.id WHERE w.deleted_at IS NOT NULL LIMIT $1)";
+const DELETED_WEBHOOKS: &str = "DELETE FROM webhooks WHERE deleted_at IS NOT NULL \
+    AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.webhook_id = webhooks.id)";
 
 #[async_trait]
 impl JanitorWrites for ConnTx<'_> {
@@ -56,6 +65,29 @@ impl JanitorWrites for ConnTx<'_> {
 
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.sweep(EVENTS, before, limit).await
+    }
+
+    async fn remove_deliveries(
+        &mut self,
+        status: DeliveryStatus,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let sql = match status {
+            DeliveryStatus::Delivered => DELIVERED,
+            DeliveryStatus::Failed => FAILED,
+            DeliveryStatus::Pending => return Ok(0),
+        };
+        self.sweep(sql, before, limit).await
+    }
+
+    async fn remove_deleted_webhooks(&mut self, limit: u32) -> Result<u64, StoreError> {
+        let sweep = diesel::sql_query(OF_DELETED_WEBHOOKS).bind::<BigInt, _>(i64::from(limit));
+        let count = sweep.execute(self.conn().await?).await;
+        let removed = self.note(count).map(rows)?;
+        let count = diesel::sql_query(DELETED_WEBHOOKS).execute(self.conn().await?).await;
+        self.note(count)?;
+        Ok(removed)
     }
 }
 

@@ -13,11 +13,14 @@ mod janitor;
 mod keys;
 mod ledger;
 mod tokens;
+mod webhooks;
 
 use diesel::QueryResult;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::BigInt;
 use grantex_core::error::StoreError;
 
-use super::{Conn, Local};
+use super::{Conn, Db, Local};
 
 /// How many values one `IN (…)` names at most: SQLite counts them as variables of the statement.
 const CHUNK: usize = 1_000;
@@ -49,6 +52,23 @@ impl<'c> ConnTx<'c> {
             self.local.note_failure();
             StoreError::unavailable(error)
         })
+    }
+}
+
+/// Counts the rows of a query that limits them, so that nothing is counted beyond the limit.
+#[derive(QueryId)]
+struct Count<Q>(Q);
+
+impl<Q: Query> Query for Count<Q> {
+    type SqlType = BigInt;
+}
+
+impl<Q: QueryFragment<Db>> QueryFragment<Db> for Count<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Db>) -> QueryResult<()> {
+        out.push_sql("SELECT COUNT(*) FROM (");
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(") AS counted");
+        Ok(())
     }
 }
 

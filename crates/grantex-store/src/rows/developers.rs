@@ -7,6 +7,7 @@ use grantex_core::id::{AuditId, DeveloperId};
 use grantex_core::plan::Plan;
 use grantex_core::secret::SecretHash;
 use grantex_core::store::{ChainHead, ChainLink, DeveloperHead};
+use grantex_core::webhook::subscription::Subscriptions;
 
 use super::Place;
 use crate::schema::developers;
@@ -74,6 +75,9 @@ impl<'a> NewDeveloper<'a> {
     }
 }
 
+/// What stands beside the head: plan and subscriptions.
+pub(crate) type BesideHead = (String, String);
+
 /// The part of a developer's row that ledgers advance.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = developers)]
@@ -91,14 +95,16 @@ pub(crate) struct HeadRow {
 }
 
 impl HeadRow {
-    /// The head with the plan that stands beside it.
-    pub fn into_head(self, developer: &DeveloperId, plan: &str) -> Result<DeveloperHead, StoreError> {
+    /// The head with what stands beside it and is not advanced with it: plan and subscriptions.
+    pub fn into_head(self, developer: &DeveloperId, beside: &BesideHead) -> Result<DeveloperHead, StoreError> {
+        let (plan, subscriptions) = beside;
         let place = Place {
             table: TABLE,
             id: developer.as_str(),
         };
         Ok(DeveloperHead {
             plan: place.expect("plan", Plan::parse(plan))?,
+            subscriptions: place.expect("subscriptions", Subscriptions::from_stored(subscriptions))?,
             active_grants: self.active_grants,
             event_seq: self.event_seq,
             caller: chain_head(

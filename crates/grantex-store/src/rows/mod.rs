@@ -8,15 +8,17 @@ mod events;
 mod grants;
 mod keys;
 mod tokens;
+mod webhooks;
 
 pub(crate) use agents::{AgentChanges, AgentRow};
 pub(crate) use audit::AuditRow;
 pub(crate) use auth_requests::AuthRequestRow;
-pub(crate) use developers::{DeveloperRow, HeadRow, NewDeveloper};
+pub(crate) use developers::{BesideHead, DeveloperRow, HeadRow, NewDeveloper};
 pub(crate) use events::EventRow;
 pub(crate) use grants::{GrantRow, state as grant_state};
 pub(crate) use keys::KeyRow;
 pub(crate) use tokens::{RefreshUseChange, TokenRow};
+pub(crate) use webhooks::{DeliveryChangeRow, DeliveryRow, HealthChange, WebhookChange, WebhookRow};
 
 use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;

@@ -33,7 +33,7 @@ use grantex_core::error::StoreError;
 
 use crate::schema::grants;
 use connection::Inline;
-use ledger::{lock_head, write_ledger};
+use ledger::{change_deliveries, lock_head, write_ledger};
 use queries::ConnTx;
 
 /// The connection that `queries` speak to.

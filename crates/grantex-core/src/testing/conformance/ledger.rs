@@ -103,6 +103,7 @@ pub async fn everything_in_a_ledger_is_there_afterwards<S: Store>(store: S) {
         event_seq: 0,
         caller: ChainHead::default(),
         server: ChainHead::default(),
+        subscriptions: crate::webhook::subscription::Subscriptions::default(),
     };
     assert_eq!(tenant.head(&store).await, empty);
     let ledger = filled(&tenant, &fixtures, empty);

@@ -126,6 +126,7 @@ pub fn empty_ledger(developer_id: DeveloperId, head: DeveloperHead) -> Ledger {
         tokens: Vec::new(),
         audit: Vec::new(),
         events: Vec::new(),
+        deliveries: Vec::new(),
     }
 }
 

@@ -52,6 +52,7 @@ pub async fn a_failed_unit_leaves_nothing_behind<S: Store>(store: S) {
         tokens: vec![fixtures.token(&late_grant)],
         audit: vec![entry.clone()],
         events: vec![event],
+        deliveries: Vec::new(),
     };
     let used = fixtures.refresh_use(&token);
     let (hash, new_hash, now) = (tenant.key_hash.clone(), fixtures.hash(), fixtures.now());

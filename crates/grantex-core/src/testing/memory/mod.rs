@@ -2,6 +2,7 @@
 
 mod reads;
 mod state;
+mod webhooks;
 mod writes;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::webhooks::WebhookRow;
 use crate::agent::{Agent, AgentStatus};
 use crate::audit::{AuditEntry, AuditFilter, Chain};
 use crate::authorize::AuthRequest;
@@ -9,11 +10,12 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::{Grant, GrantFilter, GrantState};
-use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId};
+use crate::id::{AgentId, AuthRequestId, DeliveryId, DeveloperId, GrantId, TokenId, WebhookId};
 use crate::page::{Cursor, Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::store::{DeveloperHead, EventRow, StoredKey};
 use crate::token::{Token, TokenRecord};
+use crate::webhook::Delivery;
 
 /// All rows of a store.
 #[derive(Clone, Default)]
@@ -26,6 +28,8 @@ pub(super) struct State {
     pub audit: BTreeMap<(DeveloperId, Chain, i64), AuditEntry>,
     pub events: BTreeMap<(DeveloperId, i64), EventRow>,
     pub keys: BTreeMap<String, StoredKey>,
+    pub webhooks: BTreeMap<WebhookId, WebhookRow>,
+    pub deliveries: BTreeMap<DeliveryId, Delivery>,
 }
 
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::{GrantState, RevokedBy};
-use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId};
+use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId, WebhookId};
 use crate::plan::Plan;
 use crate::secret::SecretHash;
 use crate::store::{
@@ -17,6 +17,8 @@ use crate::store::{
     KeyWrites, Ledger, LedgerWrites, RevokedTree, StoredKey, TokenWrites,
 };
 use crate::token::{RefreshUse, Replay, Token};
+use crate::webhook::subscription::Subscriptions;
+use crate::webhook::{Delivery, DeliveryStatus};
 
 /// What a database's unique index does.
 fn unique(is_taken: bool, what: &str) -> Result<(), StoreError> {
@@ -43,6 +45,7 @@ impl DeveloperWrites for State {
             event_seq: 0,
             caller: ChainHead::default(),
             server: ChainHead::default(),
+            subscriptions: Subscriptions::default(),
         };
         let row = DeveloperRow {
             developer: developer.clone(),
@@ -332,6 +335,7 @@ impl LedgerWrites for State {
         };
         row.head = DeveloperHead {
             plan: row.head.plan,
+            subscriptions: row.head.subscriptions.clone(),
             ..ledger.head.clone()
         };
         for grant in &ledger.grants {
@@ -364,6 +368,13 @@ impl LedgerWrites for State {
             let place = (event.developer_id.clone(), event.seq);
             unique(self.events.contains_key(&place), "event position")?;
             self.events.insert(place, event.clone());
+        }
+        for delivery in &ledger.deliveries {
+            let is_same =
+                |other: &Delivery| (&other.webhook_id, other.event_seq) == (&delivery.webhook_id, delivery.event_seq);
+            unique(self.deliveries.values().any(is_same), "event of a webhook")?;
+            unique(self.deliveries.contains_key(&delivery.id), "delivery id")?;
+            self.deliveries.insert(delivery.id.clone(), delivery.clone());
         }
         Ok(())
     }
@@ -448,5 +459,30 @@ impl JanitorWrites for State {
             .collect();
         places.iter().for_each(|place| drop(self.events.remove(place)));
         Ok(count(places.len()))
+    }
+
+    async fn remove_deliveries(
+        &mut self,
+        status: DeliveryStatus,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        Ok(self.remove_deliveries_where(limit, |delivery| {
+            delivery.status == status
+                && status != DeliveryStatus::Pending
+                && delivery.ended_at.is_some_and(|at| at < before)
+        }))
+    }
+
+    async fn remove_deleted_webhooks(&mut self, limit: u32) -> Result<u64, StoreError> {
+        let deleted = self.webhooks.iter().filter(|(_, row)| row.deleted_at.is_some());
+        let deleted: Vec<WebhookId> = deleted.map(|(id, _)| id.clone()).collect();
+        let removed = self.remove_deliveries_where(limit, |delivery| deleted.contains(&delivery.webhook_id));
+        for id in deleted {
+            if !self.deliveries.values().any(|delivery| delivery.webhook_id == id) {
+                self.webhooks.remove(&id);
+            }
+        }
+        Ok(removed)
     }
 }

@@ -1,0 +1,3 @@
+DROP TABLE webhook_deliveries;
+DROP TABLE webhooks;
+ALTER TABLE developers DROP COLUMN subscriptions;
