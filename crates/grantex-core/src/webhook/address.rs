@@ -170,7 +170,7 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// Whether a name is one that DNS can hold and hosts have: labels of letters, digits, `-` and `_`, in lower case, without the
-/// final dot.
+/// final dot. The last label is no number (RFC 3696 §2), so that no name is mistaken for an IPv4 address.
 pub fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         matches!(label.len(), 1..=63)
@@ -180,7 +180,11 @@ pub fn is_host_name(name: &str) -> bool {
                 .bytes()
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
     };
-    name.len() <= 253 && name.split('.').all(is_label)
+    let ends_in_number = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    name.len() <= 253 && name.split('.').all(is_label) && !ends_in_number
 }
 
 /// Last labels of names that mean something in one network only, or nothing in DNS at all: RFC 6761 and 6762, RFC 8375 (under

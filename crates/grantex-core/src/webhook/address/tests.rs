@@ -255,6 +255,9 @@ fn host_names_are_labels_and_dots() {
         "exämple.com",
         "a!b.example",
         "a,b.example",
+        "1.1.1.1",
+        "example.1",
+        "7",
         &format!("{label}a.example"),
         &format!("{longest}a"),
     ] {

@@ -1,0 +1,26 @@
+//! Requests to addresses that developers chose: the only crate that calls out.
+//!
+//! [`HttpSender`] implements core's [`Sender`](grantex_core::webhook::send::Sender). Whatever a receiver does, a send ends by its
+//! deadline and keeps little memory; every status is an answer, and everything else is a
+//! [`SendError`](grantex_core::webhook::send::SendError).
+//!
+//! [`CallPolicy`] says which URLs and addresses may be called. It implements core's
+//! [`UrlPolicy`](grantex_core::webhook::target::UrlPolicy) for whoever registers URLs, and the sender asks it again on each send:
+//! about the URL, and about every address that a name resolved to. A connection goes to addresses that were asked about, and to no
+//! others.
+//!
+//! What is sent, when, how often and with which signature is not decided here.
+
+mod client;
+mod failure;
+mod policy;
+mod pool;
+mod resolve;
+mod retry_after;
+mod settings;
+mod tls;
+
+pub use client::{HttpSender, SetupError, USER_AGENT};
+pub use policy::{CallPolicy, Networks, NetworksError};
+pub use resolve::{Lookup, SystemLookup};
+pub use settings::DeliverySettings;
