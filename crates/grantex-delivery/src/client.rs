@@ -7,7 +7,7 @@ use std::time::Duration;
 use grantex_core::clock::Clock;
 use grantex_core::store::BoxFuture;
 use grantex_core::webhook::send::{Outgoing, Received, SendError, Sender};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
 use tokio::time::{Instant, timeout_at};
 use url::{Position, Url};
@@ -142,6 +142,8 @@ impl HttpSender {
         let mut request = client
             .post(url)
             .header(CONTENT_TYPE, "application/json")
+            // The client would leave out a length of 0.
+            .header(CONTENT_LENGTH, outgoing.body.len())
             .body(outgoing.body.to_string());
         for (name, value) in &outgoing.headers {
             request = request.header(*name, value);
