@@ -1,9 +1,11 @@
 //! A connection goes to addresses that may be called, and to no others.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use grantex_core::testing::ManualClock;
 use grantex_core::webhook::send::SendError;
-use grantex_delivery::DeliverySettings;
+use grantex_delivery::{DeliverySettings, HttpSender, Lookup, SystemLookup};
 
 use crate::support::receiver::{Receiver, answer, settle};
 use crate::support::{Answer, HERE, HOST, Names, impatient, send, sender, settings, status, with_names};
@@ -181,11 +183,6 @@ async fn urls_are_judged_again_when_they_are_called() {
 
 #[tokio::test]
 async fn the_machines_resolver_is_checked_too() {
-    use std::sync::Arc;
-
-    use grantex_core::testing::ManualClock;
-    use grantex_delivery::{HttpSender, Lookup, SystemLookup};
-
     let found = SystemLookup::default().lookup("localhost").await.unwrap();
     assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
 

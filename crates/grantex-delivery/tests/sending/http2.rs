@@ -13,7 +13,7 @@ use http::{Request, Response};
 
 use crate::support::receiver::{Note, Receiver};
 use crate::support::secure::{self, Authority, named};
-use crate::support::{HOST, impatient, send, sender, settings, status};
+use crate::support::{HOST, send, sender, settings, status};
 
 /// A receiver of HTTP/2 and a sender that trusts it. `serve` gets each request, and ends with the connection.
 async fn receiver<F, R>(test: &str, settings: DeliverySettings, serve: F) -> (Receiver, HttpSender)
@@ -53,6 +53,14 @@ fn url(receiver: &Receiver) -> String {
 
 fn response(status: u16) -> Response<()> {
     Response::builder().status(status).body(()).unwrap()
+}
+
+/// Settings with a deadline that is meant to pass, but not before the handshakes are over.
+fn hurried() -> DeliverySettings {
+    DeliverySettings {
+        deadline: Duration::from_secs(2),
+        ..settings()
+    }
 }
 
 #[tokio::test]
@@ -116,7 +124,7 @@ async fn an_endless_body_is_reset() {
 
 #[tokio::test]
 async fn floods_of_interim_answers_end_at_the_deadline() {
-    let (mut receiver, sender) = receiver("h2-interim", impatient(), |_, mut respond| async move {
+    let (mut receiver, sender) = receiver("h2-interim", hurried(), |_, mut respond| async move {
         let is_reset = |respond: &mut SendResponse<Bytes>, context: &mut Context<'_>| {
             Poll::Ready(respond.poll_reset(context).is_ready())
         };
@@ -133,7 +141,7 @@ async fn floods_of_interim_answers_end_at_the_deadline() {
 
 #[tokio::test]
 async fn silence_ends_at_the_deadline() {
-    let (mut receiver, sender) = receiver("h2-silence", impatient(), |_, mut respond| async move {
+    let (mut receiver, sender) = receiver("h2-silence", hurried(), |_, mut respond| async move {
         let reset = poll_fn(|context| respond.poll_reset(context)).await;
         format!("{:?}", reset.unwrap())
     })
