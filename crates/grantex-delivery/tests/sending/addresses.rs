@@ -7,7 +7,7 @@ use grantex_core::testing::ManualClock;
 use grantex_core::webhook::send::SendError;
 use grantex_delivery::{DeliverySettings, HttpSender, Lookup, SystemLookup};
 
-use crate::support::receiver::{Receiver, answer, settle};
+use crate::support::receiver::{Receiver, answer};
 use crate::support::{Answer, HERE, HOST, Names, impatient, send, sender, settings, status, with_names};
 
 fn addresses(texts: &[&str]) -> Answer {
@@ -47,8 +47,7 @@ async fn one_forbidden_address_among_many_is_enough() {
             );
         }
     }
-    settle().await;
-    assert_eq!(receiver.connections(), 0);
+    receiver.assert_untouched().await;
 }
 
 #[tokio::test]
@@ -72,8 +71,7 @@ async fn by_default_this_machine_may_not_be_called() {
         let url = format!("http://{host}:{port}/");
         assert_eq!(send(&sender, &url).await, Err(SendError::UrlRefused), "{host}");
     }
-    settle().await;
-    assert_eq!(receiver.connections(), 0);
+    receiver.assert_untouched().await;
 }
 
 #[tokio::test]

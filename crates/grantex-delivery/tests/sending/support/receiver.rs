@@ -2,9 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +36,7 @@ impl Request {
 /// A listener on 127.0.0.1. It ends with its test.
 pub struct Receiver {
     pub address: SocketAddr,
-    connections: Arc<AtomicUsize>,
+    peers: Arc<Mutex<Vec<SocketAddr>>>,
     notes: UnboundedReceiver<Note>,
     task: JoinHandle<()>,
 }
@@ -57,7 +55,6 @@ pub enum Note {
 /// A connection in the hands of a test.
 pub struct Connection<S = TcpStream> {
     pub stream: S,
-    pub number: usize,
     pub notes: UnboundedSender<Note>,
 }
 
@@ -70,20 +67,20 @@ impl Receiver {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Arc::new(AtomicUsize::new(0));
+        let peers = Arc::new(Mutex::new(Vec::new()));
         let (sender, notes) = unbounded_channel();
-        let counter = Arc::clone(&connections);
+        let list = Arc::clone(&peers);
         let task = tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let number = counter.fetch_add(1, Ordering::SeqCst);
+                let (stream, peer) = listener.accept().await.unwrap();
+                list.lock().unwrap().push(peer);
                 let notes = sender.clone();
-                tokio::spawn(serve(Connection { stream, number, notes }));
+                tokio::spawn(serve(Connection { stream, notes }));
             }
         });
         Self {
             address,
-            connections,
+            peers,
             notes,
             task,
         }
@@ -141,7 +138,17 @@ impl Receiver {
 
     /// How many connections there were.
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.peers.lock().unwrap().len()
+    }
+
+    /// Asserts that nobody has connected. Connections are accepted in the order in which they come, so that ours is the first.
+    pub async fn assert_untouched(&self) {
+        let own = TcpStream::connect(self.address).await.unwrap();
+        let own = own.local_addr().unwrap();
+        while self.connections() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*self.peers.lock().unwrap(), [own]);
     }
 
     /// The next thing that a connection has to say.
@@ -238,12 +245,4 @@ pub fn answer(status: u16, headers: &[&str], body: &str) -> String {
         text.push_str("\r\n");
     }
     text + "\r\n" + body
-}
-
-/// Lets other tasks run: for what must not happen, where nothing can be waited for.
-pub async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }

@@ -73,9 +73,9 @@ where
         let acceptor = acceptor.clone();
         let serve = serve.clone();
         async move {
-            let Connection { stream, number, notes } = connection;
+            let Connection { stream, notes } = connection;
             if let Ok(stream) = acceptor.accept(stream).await {
-                serve(Connection { stream, number, notes }).await;
+                serve(Connection { stream, notes }).await;
             }
         }
     })
