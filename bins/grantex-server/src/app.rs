@@ -9,6 +9,7 @@ use grantex_core::event::Unobserved;
 use grantex_core::keys::{KeyManager, KeySettings};
 use grantex_core::token::crypto::SystemEntropy;
 use grantex_core::token::signer::Sealer;
+use grantex_delivery::Bell;
 use grantex_metrics::Metrics;
 use grantex_store::{AnyStore, migrate};
 use slog::{Logger, info};
@@ -26,6 +27,8 @@ pub struct Assembly {
     pub keys: KeyManager<AnyStore>,
     /// The clock of everything.
     pub clock: Arc<dyn Clock>,
+    /// Rung when there may be webhook deliveries.
+    pub bell: Bell,
 }
 
 impl Assembly {
@@ -52,11 +55,21 @@ impl Assembly {
 
         let sealer = SharedSealer(sealer(config)?);
         let builder = Grantex::builder(store, config.core_settings(), ring, sealer, SystemEntropy::default());
+        let bell = Bell::new();
+        let builder = match config.webhooks.is_enabled {
+            true => builder.signal(bell.clone()).webhooks(config.webhooks.delivery.policy()),
+            false => builder,
+        };
         let grantex = match metrics {
             Some(metrics) => builder.observer(metrics.clone()).build(),
             None => builder.observer(Unobserved).build(),
         };
-        Ok(Self { grantex, keys, clock })
+        Ok(Self {
+            grantex,
+            keys,
+            clock,
+            bell,
+        })
     }
 }
 

@@ -48,7 +48,7 @@ async fn run(config: Config, metrics: Option<Metrics>, logger: Logger) -> Result
 
     let app = Data::new(http_app(&config, &assembly, metrics.as_ref(), &logger));
     let (stop, stopping) = watch::channel(false);
-    let jobs = workers::start(&config, assembly, metrics, &logger, &stopping).await;
+    let jobs = workers::start(&config, assembly, metrics, &logger, &stopping).await?;
 
     let mounted = app.clone();
     let server = HttpServer::new(move || App::new().configure(grantex_http::routes(mounted.clone())))

@@ -9,9 +9,11 @@
 //! about the URL, and about every address that a name resolved to. A connection goes to addresses that were asked about, and to no
 //! others.
 //!
-//! What is sent, when, how often and with which signature is not decided here.
+//! [`Dispatcher`] sends what is due. What is sent, when, how often and with which signature is decided in core
+//! ([`grantex_core::webhook`]).
 
 mod client;
+mod dispatcher;
 mod failure;
 mod policy;
 mod pool;
@@ -21,6 +23,7 @@ mod settings;
 mod tls;
 
 pub use client::{HttpSender, SetupError, USER_AGENT};
+pub use dispatcher::{Bell, DispatchSettings, Dispatcher};
 pub use policy::{CallPolicy, Networks, NetworksError};
 pub use resolve::{Lookup, SystemLookup};
 pub use settings::DeliverySettings;

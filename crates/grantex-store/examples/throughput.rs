@@ -156,6 +156,7 @@ impl Bench {
                     tokens,
                     audit,
                     events,
+                    deliveries: Vec::new(),
                 })
                 .await
             })
@@ -334,6 +335,7 @@ impl Bench {
             tokens,
             audit,
             events,
+            deliveries: Vec::new(),
         })
         .await
     }

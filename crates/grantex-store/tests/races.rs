@@ -250,6 +250,7 @@ fn empty(
         tokens,
         audit,
         events,
+        deliveries: Vec::new(),
     }
 }
 

@@ -24,8 +24,27 @@ const KEEP_TOKENS: Variable = Variable::new(
 );
 const KEEP_EVENTS: Variable = Variable::new("JANITOR_KEEP_EVENTS", "7d", "How long event rows are kept.");
 
+const KEEP_DELIVERED: Variable = Variable::new(
+    "JANITOR_KEEP_DELIVERED",
+    "7d",
+    "How long webhook deliveries are kept after the receiver took them.",
+);
+const KEEP_FAILED: Variable = Variable::new(
+    "JANITOR_KEEP_FAILED",
+    "30d",
+    "How long webhook deliveries are kept, and can be sent again, after they were given up.",
+);
+
 /// The variables of this section.
-pub const VARIABLES: &[&Variable] = &[&ENABLED, &INTERVAL, &KEEP_AUTH_REQUESTS, &KEEP_TOKENS, &KEEP_EVENTS];
+pub const VARIABLES: &[&Variable] = &[
+    &ENABLED,
+    &INTERVAL,
+    &KEEP_AUTH_REQUESTS,
+    &KEEP_TOKENS,
+    &KEEP_EVENTS,
+    &KEEP_DELIVERED,
+    &KEEP_FAILED,
+];
 
 /// The section.
 #[derive(Debug)]
@@ -47,6 +66,8 @@ pub(super) fn read(env: &mut Env) -> Jobs {
             auth_requests: env.lifetime(&KEEP_AUTH_REQUESTS, defaults.auth_requests),
             tokens: env.lifetime(&KEEP_TOKENS, defaults.tokens),
             events: env.lifetime(&KEEP_EVENTS, defaults.events),
+            delivered: env.lifetime(&KEEP_DELIVERED, defaults.delivered),
+            failed: env.lifetime(&KEEP_FAILED, defaults.failed),
         },
     }
 }

@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod logs;
 mod metrics;
+mod webhooks;
 
 pub use database::{Database, DatabaseUrl};
 pub use env::{Env, Problem, Variable};
@@ -24,6 +25,7 @@ use grantex_core::secret::Secret;
 use grantex_http::RateLimits;
 
 pub use flows::Flows;
+pub use webhooks::Webhooks;
 
 /// Everything that an operator can set.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Config {
     pub logs: Logs,
     /// Periodic jobs.
     pub jobs: Jobs,
+    /// Webhooks.
+    pub webhooks: Webhooks,
 }
 
 /// A section: its heading and its variables.
@@ -85,6 +89,10 @@ pub const SECTIONS: &[Section] = &[
         variables: logs::VARIABLES,
     },
     Section {
+        title: "Webhooks",
+        variables: webhooks::VARIABLES,
+    },
+    Section {
         title: "Jobs",
         variables: jobs::VARIABLES,
     },
@@ -120,6 +128,7 @@ impl Config {
             metrics: metrics::read(env),
             logs: logs::read(env),
             jobs: jobs::read(env),
+            webhooks: webhooks::read(env, http.environment),
             http,
             database,
             keys,
@@ -141,6 +150,10 @@ impl Config {
             warnings
                 .push("SIGNING_ALGORITHM=ES256: clients that accept RS256 only will refuse grant tokens".to_owned());
         }
+        if self.webhooks.delivery.allow_private_hosts {
+            warnings
+                .push("WEBHOOK_ALLOW_PRIVATE_HOSTS: developers can have this server call its own network".to_owned());
+        }
         warnings
     }
 
@@ -149,6 +162,7 @@ impl Config {
         let mut settings = grantex_core::Settings::new(&self.http.public_base_url);
         settings.issuer.clone_from(&self.http.jwt_issuer);
         self.flows.apply_to(&mut settings);
+        settings.webhooks = self.webhooks.flows.clone();
         settings
     }
 }

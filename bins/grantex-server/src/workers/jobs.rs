@@ -45,6 +45,7 @@ impl Jobs {
             Job::ExpiredGrants => self.expired_grants().await,
             Job::DeletedAgents => self.deleted_agents().await,
             Job::Janitor => self.janitor().await,
+            Job::WebhookBacklog => self.webhook_backlog().await,
         };
         let took = self.assembly.clock.monotonic().saturating_sub(began);
         match outcome {
@@ -109,8 +110,19 @@ impl Jobs {
             metrics.janitor_removed(JanitorTable::Tokens, swept.tokens);
             metrics.janitor_removed(JanitorTable::Replays, swept.replays);
             metrics.janitor_removed(JanitorTable::Events, swept.events);
+            metrics.janitor_removed(JanitorTable::Deliveries, swept.deliveries);
         }
-        Ok(swept.auth_requests + swept.tokens + swept.replays + swept.events)
+        Ok(swept.auth_requests + swept.tokens + swept.replays + swept.events + swept.deliveries)
+    }
+
+    /// Counts what waits to be delivered; changes nothing.
+    async fn webhook_backlog(&self) -> Outcome {
+        if let Some(metrics) = &self.metrics {
+            let grantex = &self.assembly.grantex;
+            let (backlog, census) = (grantex.webhook_backlog().await?, grantex.webhook_census().await?);
+            metrics.set_webhooks(&backlog, &census, grantex.now());
+        }
+        Ok(0)
     }
 
     /// Sets the gauges that cost nothing, and folds histograms.

@@ -3,6 +3,7 @@
 mod gauges;
 mod jobs;
 mod ticker;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::Assembly;
 use crate::config::Config;
+use crate::error::Failure;
 use jobs::Jobs;
 use ticker::Ticker;
 
@@ -24,6 +26,8 @@ const KEYS: Duration = Duration::from_secs(5);
 const EXPIRED: Duration = Duration::from_secs(5);
 /// How often the grants of deleted agents are looked for.
 const DELETED_AGENTS: Duration = Duration::from_secs(5);
+/// How often what waits to be delivered is counted.
+const BACKLOG: Duration = Duration::from_secs(10);
 /// How often gauges are set and histograms are folded.
 const GAUGES: Duration = Duration::from_secs(5);
 
@@ -47,12 +51,17 @@ pub async fn start(
     metrics: Option<Metrics>,
     logger: &Logger,
     stopping: &watch::Receiver<bool>,
-) -> Running {
+) -> Result<Running, Failure> {
+    let dispatcher = match config.webhooks.is_enabled {
+        true => Some(webhooks::start(&config.webhooks, &assembly, logger, stopping)?),
+        false => None,
+    };
     let logger = logger.new(o!("requestId" => "job"));
     let retention = config.jobs.retention;
     let jobs = Arc::new(Jobs::new(assembly, metrics, logger, retention));
     jobs.run(Job::Keys).await;
     jobs.run(Job::ExpiredGrants).await;
+    jobs.run(Job::WebhookBacklog).await;
     jobs.set_gauges();
 
     let mut running = vec![
@@ -60,14 +69,16 @@ pub async fn start(
         spawn(EXPIRED, stopping, &jobs, Job::ExpiredGrants),
         spawn(DELETED_AGENTS, stopping, &jobs, Job::DeletedAgents),
     ];
+    running.extend(dispatcher);
     if config.jobs.janitor_is_enabled {
         running.push(spawn(config.jobs.janitor_interval, stopping, &jobs, Job::Janitor));
     }
     if jobs.has_metrics() {
+        running.push(spawn(BACKLOG, stopping, &jobs, Job::WebhookBacklog));
         let ticker = Ticker::new(GAUGES, stopping.clone());
         running.push(rt::spawn(ticker.run(async move || jobs.set_gauges())));
     }
-    Running(running)
+    Ok(Running(running))
 }
 
 fn spawn(every: Duration, stopping: &watch::Receiver<bool>, jobs: &Arc<Jobs>, job: Job) -> JoinHandle<()> {

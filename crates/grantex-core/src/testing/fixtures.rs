@@ -16,6 +16,7 @@ use crate::audit::{AuditEntry, AuditRecord, AuditStatus, Chain, chain};
 use crate::authorize::{AuthRequest, AuthRequestState};
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::developer::{Developer, Mode};
+use crate::event::filter::EventFilter;
 use crate::grant::{Grant, GrantState};
 use crate::id::{AgentId, Id, new_id, new_secret, new_ulid};
 use crate::plan::Plan;
@@ -23,6 +24,8 @@ use crate::scope::Scopes;
 use crate::secret::SecretHash;
 use crate::store::{ChainHead, EventRow, KeyState, StoredKey};
 use crate::token::{RefreshUse, Token};
+use crate::webhook::health::Health;
+use crate::webhook::{Counts, Delivery, DeliveryStatus, Webhook, WebhookState};
 
 /// Makes rows. Each is a millisecond younger than the one before it, and no id or secret repeats.
 #[derive(Debug, Clone)]
@@ -216,6 +219,48 @@ impl Fixtures {
             id: self.id(),
             kind: "grant.created",
             payload: format!(r#"{{"n":{seq}}}"#),
+        }
+    }
+
+    /// An active endpoint that wants everything.
+    pub fn webhook(&self, developer: &Developer) -> Webhook {
+        let created_at = self.tick();
+        Webhook {
+            id: self.id(),
+            developer_id: developer.id.clone(),
+            url: "https://receiver.example/hook".into(),
+            events: EventFilter::everything(),
+            description: None,
+            state: WebhookState::Active,
+            sealed_secret: "sealed".into(),
+            previous_secret: None,
+            health: Health::default(),
+            counts: Counts::default(),
+            created_at,
+            updated_at: created_at,
+        }
+    }
+
+    /// A pending delivery of an event that sets no order, due when it happened.
+    pub fn delivery(&self, webhook: &Webhook, seq: i64) -> Delivery {
+        let created_at = self.tick();
+        Delivery {
+            id: self.id(),
+            webhook_id: webhook.id.clone(),
+            developer_id: webhook.developer_id.clone(),
+            event_id: self.id(),
+            event_seq: seq,
+            kind: "grant.created".into(),
+            order_key: String::new(),
+            payload: format!(r#"{{"n":{seq}}}"#),
+            status: DeliveryStatus::Pending,
+            attempts: 0,
+            next_attempt_at: created_at,
+            last_status: None,
+            last_error: None,
+            sent_to: None,
+            created_at,
+            ended_at: None,
         }
     }
 

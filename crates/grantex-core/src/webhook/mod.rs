@@ -18,7 +18,7 @@ pub mod work;
 mod deliveries;
 mod manage;
 
-pub use deliveries::{DeliveryFilter, DeliveryPage, Recovered, RedeliverError};
+pub use deliveries::{DeliveryFilter, DeliveryPage, MAX_TOTAL, Recovered, RedeliverError};
 pub use manage::{CreateWebhook, CreatedWebhook, RotatedSecret, WebhookChanges, WebhookError, WebhookStatistics};
 
 use crate::clock::{Lifetime, Timestamp};

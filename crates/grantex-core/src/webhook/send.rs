@@ -43,6 +43,9 @@ pub enum SendError {
     /// TLS could not be agreed on, or the certificate was refused.
     #[error("the TLS handshake failed")]
     TlsFailed,
+    /// The request could not be signed, because the endpoint's secret cannot be opened with this server's master key.
+    #[error("the secret cannot be opened with the master key of this server")]
+    Unsigned,
     /// The deadline passed.
     #[error("there was no answer in time")]
     TimedOut,

@@ -93,7 +93,7 @@ mod tests {
             Timestamp::from_millis(1_614_265_330_000),
             r#"{"test": 2432232314}"#,
         );
-        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmKtSyZyU3zfgbCnAnFK4xM9gA=");
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
     #[test]

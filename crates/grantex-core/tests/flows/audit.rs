@@ -46,6 +46,7 @@ impl World {
             tokens: vec![],
             audit: vec![],
             events: vec![],
+            deliveries: vec![],
         };
         let options = UnitOptions {
             developer: None,

@@ -19,3 +19,4 @@ mod revoke;
 mod support;
 mod sweep;
 mod verify;
+mod webhooks;

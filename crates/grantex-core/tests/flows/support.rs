@@ -18,6 +18,7 @@ use grantex_core::testing::{LogLines, ManualClock, MemoryStore, Recorder, Seeded
 use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::{Algorithm, KeyRing, Signer, Verifier};
 use grantex_core::token::{ExchangeCode, ExchangeError, InvalidReason, IssuedToken, VerifiedToken};
+use grantex_core::webhook::target::{UrlPolicy, UrlRefusal};
 use grantex_core::{Grantex, Settings};
 
 pub struct World {
@@ -28,6 +29,18 @@ pub struct World {
     pub log: LogLines,
     pub developer: Developer,
     pub api_key: Secret<String>,
+}
+
+/// Allows what begins with https.
+struct HttpsOnly;
+
+impl UrlPolicy for HttpsOnly {
+    fn check(&self, url: &str) -> Result<(), UrlRefusal> {
+        match url.starts_with("https://") {
+            true => Ok(()),
+            false => Err(UrlRefusal::Insecure),
+        }
+    }
 }
 
 pub fn key_ring() -> KeyRing {
@@ -71,6 +84,7 @@ impl World {
             .clock(clock.clone())
             .observer(recorder.clone())
             .policies(policies)
+            .webhooks(HttpsOnly)
             .build();
         let ctx = grantex.context(log.logger(), "req".into());
         let command = Signup {

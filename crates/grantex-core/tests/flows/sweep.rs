@@ -29,6 +29,7 @@ impl World {
                         tokens: vec![],
                         audit: vec![],
                         events: vec![],
+                        deliveries: vec![],
                     };
                     tx.write_ledger(&ledger).await?;
                     Ok::<_, StoreError>(())
@@ -99,7 +100,8 @@ async fn the_janitor_removes_what_is_over_and_nothing_else() {
             auth_requests: 1,
             tokens: 2,
             replays: 0,
-            events: 3
+            events: 3,
+            deliveries: 0
         }
     );
     assert!(

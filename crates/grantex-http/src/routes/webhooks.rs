@@ -14,7 +14,7 @@ use crate::answer;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint};
 use crate::error::ApiError;
-use crate::extract::{Nullable, Text, present};
+use crate::extract::{Text, present};
 use crate::openapi::schema;
 
 /// How long both secrets may sign at most.

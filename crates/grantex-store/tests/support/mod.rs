@@ -221,6 +221,7 @@ pub async fn add_grant(tx: &mut dyn Writes, grant: Grant, token: Option<Token>) 
         tokens,
         audit: Vec::new(),
         events: Vec::new(),
+        deliveries: Vec::new(),
     })
     .await
 }

@@ -35,6 +35,7 @@ mod races;
 mod tokens;
 mod trees;
 mod units;
+mod webhooks;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -183,6 +184,26 @@ case_list! {
         only_one_first_key_of_an_algorithm_is_accepted,
         a_key_is_retired_and_removed_in_this_order,
         a_key_is_needed_while_a_token_of_it_lives,
+    }
+    webhooks {
+        an_endpoint_is_read_back_as_it_was_written,
+        endpoints_are_listed_newest_first_and_deleted_ones_not_at_all,
+        what_deliveries_change_and_what_developers_change_is_apart,
+        subscriptions_stand_with_the_head_and_ledgers_leave_them_alone,
+        an_endpoint_is_claimed_by_one,
+        only_endpoints_with_due_work_are_named,
+        a_delivery_is_read_back_as_it_was_written,
+        an_endpoint_gets_each_event_once,
+        deliveries_are_paged_newest_event_first,
+        due_deliveries_come_longest_due_first,
+        the_first_pending_of_each_key_is_found,
+        a_change_leaves_what_it_does_not_name,
+        pending_deliveries_are_postponed_and_advanced,
+        pending_deliveries_are_given_up_in_batches,
+        failed_deliveries_are_queued_again,
+        the_backlog_is_counted_by_what_it_waits_for,
+        ended_deliveries_go_by_age_and_pending_ones_never,
+        what_a_deleted_endpoint_left_goes_in_batches,
     }
     janitor {
         requests_go_when_neither_they_nor_their_code_can_be_used,
