@@ -117,7 +117,7 @@ impl<S: Store> Dispatcher<S> {
         loop {
             tokio::select! {
                 biased;
-                _ = stopping.wait_for(|is_stopping| *is_stopping) => break,
+                () = stopped(&mut stopping) => break,
                 Some(ended) = lanes.tasks.join_next(), if !lanes.tasks.is_empty() => lanes.ended(ended.ok()),
                 woken = bell.rung() => woken.into_iter().for_each(|webhook| lanes.begin(webhook)),
                 _ = looks.tick() => lanes.look().await,
@@ -187,6 +187,11 @@ impl<S: Store> Lanes<S> {
             Err(error) => self.complaints.add(self.shared.ctx.logger(), &error),
         }
     }
+}
+
+/// Waits until there is an order to stop, or nobody left who could give it.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
 }
 
 /// Whether a permit was left behind.

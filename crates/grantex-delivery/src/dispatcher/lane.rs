@@ -18,7 +18,7 @@ use grantex_core::webhook::{Delivery, Webhook};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Shared;
+use super::{Shared, stopped};
 
 /// Deliveries that are fetched at once.
 const FETCH: u32 = 128;
@@ -109,7 +109,7 @@ impl<S: Store> Lane<S> {
             let next = tokio::select! {
                 biased;
                 Some(attempt) = self.sending.next(), if !self.sending.is_empty() => Next::Ended(attempt),
-                _ = stopping.wait_for(|is_stopping| *is_stopping), if !self.is_ending => Next::Stop,
+                () = stopped(&mut stopping), if !self.is_ending => Next::Stop,
                 () = sleep_until(renew_at) => Next::Renew,
                 () = self.more.notified() => Next::More,
                 () = sleep_until(idle_at), if is_idle => Next::Idle,
@@ -137,6 +137,9 @@ impl<S: Store> Lane<S> {
 
     /// Begins requests as far as there are any to begin.
     async fn fill(&mut self) -> Result<(), StoreError> {
+        if *self.shared.stopping.borrow() {
+            self.end();
+        }
         if self.is_ending {
             return Ok(());
         }

@@ -74,6 +74,13 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("POST", "/v1/principal-sessions", &["principalId", "expiresIn"]),
+    ("POST", "/v1/webhooks", &["url", "events", "secret", "description"]),
+    (
+        "PATCH",
+        "/v1/webhooks/wh_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        &["url", "events", "description"],
+    ),
+    ("POST", "/v1/webhooks/wh_01ARZ3NDEKTSV4RRFFQ69G5FAV/recover", &["since"]),
     ("POST", "/v1/introspect", &["token", "token_type_hint"]),
     ("POST", "/v1/revoke", &["token", "token_type_hint"]),
     (

@@ -30,4 +30,5 @@ mod pages;
 mod principal;
 mod secrets;
 mod tokens;
+mod webhooks;
 mod wire;

@@ -19,6 +19,7 @@ use grantex_core::testing::{LogLines, ManualClock, MemoryStore, Recorder, Seeded
 use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::{Algorithm, KeyRing};
 use grantex_core::{Grantex, Settings};
+use grantex_delivery::CallPolicy;
 use grantex_http::{App, HttpObserver, HttpSettings};
 use serde_json::{Value, json};
 
@@ -83,16 +84,28 @@ impl TestApp {
         Self::start_with(|_, http| http.rate_limits.is_enabled = false).await
     }
 
+    /// A server of which nobody said which URLs it may call.
+    pub async fn without_webhooks() -> Self {
+        Self::build(|_, _| {}, None).await
+    }
+
     pub async fn start_with(change: impl FnOnce(&mut Settings, &mut HttpSettings)) -> Self {
+        Self::build(change, Some(CallPolicy::default())).await
+    }
+
+    async fn build(change: impl FnOnce(&mut Settings, &mut HttpSettings), webhooks: Option<CallPolicy>) -> Self {
         let mut settings = Settings::new(BASE_URL);
         let mut http = HttpSettings::new(BASE_URL);
         change(&mut settings, &mut http);
         let (store, clock, random) = (MemoryStore::new(), ManualClock::default(), SeededRandom::new(7));
         let (events, lines, measured) = (Recorder::default(), LogLines::default(), Measured::default());
-        let grantex = Grantex::builder(store.clone(), settings, keys(), sealer(), random.clone())
+        let builder = Grantex::builder(store.clone(), settings, keys(), sealer(), random.clone())
             .clock(clock.clone())
-            .observer(events.clone())
-            .build();
+            .observer(events.clone());
+        let grantex = match webhooks {
+            Some(policy) => builder.webhooks(policy).build(),
+            None => builder.build(),
+        };
         let live = key_of(&grantex, Mode::Live).await;
         let sandbox = key_of(&grantex, Mode::Sandbox).await;
         events.take();
