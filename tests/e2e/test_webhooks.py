@@ -6,7 +6,7 @@ import time
 
 import httpx
 import pytest
-from grantex import CreateWebhookParams, verify_webhook, verify_webhook_signature
+from grantex import verify_webhook, verify_webhook_signature
 
 from conftest import running_server
 from harness.developer import Developer
@@ -47,7 +47,7 @@ def statistics(developer, webhook):
 
 def test_the_published_client_subscribes_and_verifies_what_arrives(sandbox, receiver):
     made = sandbox.grantex.webhooks.create(
-        CreateWebhookParams(url=receiver.url, events=["grant.created", "grant.revoked", "token.issued"])
+        url=receiver.url, events=["grant.created", "grant.revoked", "token.issued"]
     )
     assert [hook.id for hook in sandbox.grantex.webhooks.list().webhooks] == [made.id]
     issued = sandbox.issue()
@@ -66,7 +66,7 @@ def test_the_published_client_subscribes_and_verifies_what_arrives(sandbox, rece
         assert hook.event["data"]["grantId"] == issued.grant_id
     sandbox.grantex.webhooks.delete(made.id)
     sandbox.issue()
-    assert sandbox.grantex.webhooks.list().webhooks == []
+    assert sandbox.grantex.webhooks.list().webhooks == ()
     assert len(receiver.hooks) == 3
 
 
