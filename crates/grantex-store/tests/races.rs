@@ -20,7 +20,7 @@ use grantex_core::grant::{Grant, GrantFilter, GrantStatus, RevokedBy};
 use grantex_core::page::PageRequest;
 use grantex_core::store::{Store, UnitOptions};
 use grantex_core::testing::fixtures::Fixtures;
-use grantex_core::token::RefreshUse;
+use grantex_core::token::{RefreshUse, Token};
 use grantex_store::AnyStore;
 use support::{Databases, active_grants, add_grant, commit, insert_agent, insert_developer, insert_grant, read};
 use tokio::task::JoinSet;
@@ -50,6 +50,7 @@ macro_rules! on_both {
 on_both! {
     one_of_200_redeems_a_code,
     one_of_100_uses_a_refresh_token,
+    no_refresh_token_is_used_after_its_grant_has_ended,
     no_child_survives_the_revocation_of_its_parent,
     a_unit_that_fails_harms_nobody_else,
     a_unit_that_panics_harms_nobody_else,
@@ -167,6 +168,62 @@ async fn one_of_100_uses_a_refresh_token(stores: Replicas) {
     assert_eq!(record.token.refresh_use.unwrap().successor, winner);
 }
 
+/// Two hundred refreshes of one grant on both servers, and in the middle of them its end: no refresh token is used behind it.
+async fn no_refresh_token_is_used_after_its_grant_has_ended(stores: Replicas) {
+    let store = &stores[0];
+    for round in 0..4 {
+        let tenant = Tenant::new(store, 50 + round).await;
+        let grant = tenant.fixtures.grant(&tenant.agent);
+        let tokens: Vec<Token> = (0..200).map(|_| tenant.fixtures.token(&grant)).collect();
+        insert_grant(store, &grant).await;
+        let (developer, issued) = (tenant.developer.id.clone(), tokens.clone());
+        let insert = commit(store, Some(&tenant.developer.id), move |tx| {
+            Box::pin(async move {
+                let mut ledger = empty(developer.clone(), tx.lock_head(&developer).await?.unwrap());
+                ledger.tokens = issued;
+                tx.write_ledger(&ledger).await
+            })
+        });
+        insert.await.unwrap();
+
+        let mut racers = JoinSet::new();
+        for (number, token) in tokens.into_iter().enumerate() {
+            let (store, developer, grant) = (stores[number % 2].clone(), tenant.developer.id.clone(), grant.clone());
+            let used = tenant.fixtures.refresh_use(&token);
+            racers.spawn(async move {
+                let owner = developer.clone();
+                let is_end = number == 100;
+                let unit = commit(&store, Some(&owner), move |tx| {
+                    Box::pin(async move {
+                        if is_end && round % 2 == 0 {
+                            tx.revoke_tree(&developer, &grant.id, RevokedBy::Developer, used.at)
+                                .await?;
+                        } else if is_end {
+                            assert!(tx.hide_agent(&developer, &grant.agent_id, used.at).await?);
+                        } else if !tx.use_refresh_token(&token.id, &used).await? {
+                            return Ok(None);
+                        }
+                        // The place of this unit in the order of commits.
+                        let mut head = tx.lock_head(&developer).await?.unwrap();
+                        head.event_seq += 1;
+                        let place = head.event_seq;
+                        tx.write_ledger(&empty(developer, head)).await?;
+                        Ok(Some(place))
+                    })
+                });
+                (is_end, unit.await.unwrap())
+            });
+        }
+        let places = racers.join_all().await;
+        let end = places
+            .iter()
+            .find_map(|(is_end, place)| place.filter(|_| *is_end))
+            .unwrap();
+        let last = places.iter().filter_map(|(_, place)| *place).max();
+        assert_eq!(last, Some(end), "the end is the last that happened");
+    }
+}
+
 async fn active(store: &AnyStore, developer: &Developer, fixtures: &Fixtures) -> Vec<Grant> {
     let (id, now) = (developer.id.clone(), fixtures.now());
     let filter = GrantFilter {
@@ -203,7 +260,7 @@ async fn no_child_survives_the_revocation_of_its_parent(stores: Replicas) {
             racers.spawn(async move {
                 let delegate = commit(&store, Some(&developer), move |tx| {
                     Box::pin(async move {
-                        if tx.touch_active_grant(&parent.id, now).await? {
+                        if tx.touch_active_grant(&parent.id, &parent.agent_id, now).await? {
                             add_grant(tx, born, None).await?;
                         }
                         Ok(())

@@ -24,6 +24,7 @@ mod support;
 mod agents;
 mod audit;
 mod auth_requests;
+mod authority;
 mod developers;
 mod events;
 mod grants;
@@ -150,6 +151,12 @@ case_list! {
         a_refresh_token_is_used_once,
         a_kept_answer_can_be_forgotten,
         a_token_is_revoked_once_and_by_its_developer,
+    }
+    authority {
+        a_refresh_token_is_used_only_while_its_grant_is_in_force,
+        no_refresh_token_is_used_below_a_deleted_agent,
+        a_code_is_consumed_only_while_its_agent_is_active,
+        a_grant_is_handed_on_only_while_all_concerned_may_act,
     }
     ledger {
         everything_in_a_ledger_is_there_afterwards,

@@ -89,6 +89,23 @@ impl State {
         self.live_agent(id).map(|agent| agent.status)
     }
 
+    pub fn may_act(&self, id: &AgentId) -> bool {
+        self.agent_status(id) == Some(AgentStatus::Active)
+    }
+
+    /// Whether neither a grant nor one above it is revoked, and all their agents may act.
+    pub fn is_authority(&self, id: &GrantId) -> bool {
+        let mut next = Some(id);
+        while let Some(id) = next {
+            let Some(row) = self.grants.get(id) else { return false };
+            if !row.is_stored_active() || !self.may_act(&row.grant.agent_id) {
+                return false;
+            }
+            next = row.grant.parent_grant_id.as_ref();
+        }
+        true
+    }
+
     pub fn record(&self, token: &Token) -> Result<TokenRecord, StoreError> {
         let grant = self.grants.get(&token.grant_id).ok_or_else(|| StoreError::Corrupt {
             table: "tokens",

@@ -192,6 +192,10 @@ impl AuthRequestWrites for State {
         now: Timestamp,
         grant: &GrantId,
     ) -> Result<bool, StoreError> {
+        let may_act = |row: &AuthRequestRow| self.may_act(&row.request.agent_id);
+        if !self.auth_requests.get(id).is_some_and(may_act) {
+            return Ok(false);
+        }
         let Some(row) = self.auth_requests.get_mut(id) else {
             return Ok(false);
         };
@@ -216,8 +220,9 @@ impl AuthRequestWrites for State {
 
 #[async_trait]
 impl GrantWrites for State {
-    async fn touch_active_grant(&mut self, id: &GrantId, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.grants.get(id).is_some_and(|row| row.is_in_force(now)))
+    async fn touch_active_grant(&mut self, id: &GrantId, heir: &AgentId, now: Timestamp) -> Result<bool, StoreError> {
+        let is_unexpired = self.grants.get(id).is_some_and(|row| row.is_in_force(now));
+        Ok(is_unexpired && self.is_authority(id) && self.may_act(heir))
     }
 
     async fn revoke_tree(
@@ -287,6 +292,10 @@ fn kept_answer(token: &mut Token) -> Option<&mut Replay> {
 #[async_trait]
 impl TokenWrites for State {
     async fn use_refresh_token(&mut self, id: &TokenId, used: &RefreshUse) -> Result<bool, StoreError> {
+        let is_authority = |token: &Token| self.is_authority(&token.grant_id);
+        if !self.tokens.get(id).is_some_and(is_authority) {
+            return Ok(false);
+        }
         let Some(token) = self.tokens.get_mut(id).filter(|token| token.refresh_use.is_none()) else {
             return Ok(false);
         };
