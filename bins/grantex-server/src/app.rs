@@ -6,12 +6,12 @@ use std::sync::Arc;
 use grantex_core::Grantex;
 use grantex_core::clock::{Clock, SystemClock};
 use grantex_core::event::Unobserved;
-use grantex_core::keys::{KeyManager, KeySettings};
+use grantex_core::keys::{Imported, KeyManager, KeySettings};
 use grantex_core::token::crypto::SystemEntropy;
 use grantex_core::token::signer::Sealer;
 use grantex_metrics::Metrics;
 use grantex_store::{AnyStore, migrate};
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 
 use crate::config::{Config, Database, DatabaseUrl};
 use crate::error::Failure;
@@ -36,12 +36,18 @@ impl Assembly {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keys = key_manager(config, store.clone(), &clock)?;
         if let Some(pem) = &config.keys.rsa_private_key {
-            let (kid, is_new) = keys
+            let (kid, imported) = keys
                 .import(pem)
                 .await
                 .map_err(Failure::of("importing RSA_PRIVATE_KEY"))?;
-            if is_new {
-                info!(logger, "signing_key.imported"; "kid" => kid);
+            match imported {
+                Imported::Now => info!(logger, "signing_key.imported"; "kid" => kid),
+                Imported::Before => {}
+                Imported::Removed => {
+                    let warning =
+                        "RSA_PRIVATE_KEY holds a key that was retired and removed; it is not used again, so unset it";
+                    warn!(logger, "configuration.warning"; "warning" => warning, "kid" => kid);
+                }
             }
         }
         keys.ensure()

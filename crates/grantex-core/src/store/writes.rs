@@ -161,8 +161,8 @@ pub trait KeyWrites {
     async fn insert_signing_key(&mut self, key: &StoredKey, is_first: bool) -> Result<bool, StoreError>;
     /// Retires a key; `false` when it is not active.
     async fn retire_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
-    /// Removes a retired key.
-    async fn remove_signing_key(&mut self, kid: &str) -> Result<bool, StoreError>;
+    /// Removes a retired key for good: only its kid stays, so that it is never added again. `false` when it is not retired.
+    async fn remove_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
 }
 
 /// Removing what is over. Each call removes at most `limit` rows and tells how many; none touches audit entries or grants.

@@ -189,6 +189,7 @@ case_list! {
         a_key_is_read_back_as_it_was_written,
         only_one_first_key_of_an_algorithm_is_accepted,
         a_key_is_retired_and_removed_in_this_order,
+        a_removed_key_stays_removed,
         a_key_is_needed_while_a_token_of_it_lives,
     }
     janitor {

@@ -1,6 +1,6 @@
 //! The rows, and what several queries need of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::agent::{Agent, AgentStatus};
 use crate::audit::{AuditEntry, AuditFilter, Chain};
@@ -26,6 +26,8 @@ pub(super) struct State {
     pub audit: BTreeMap<(DeveloperId, Chain, i64), AuditEntry>,
     pub events: BTreeMap<(DeveloperId, i64), EventRow>,
     pub keys: BTreeMap<String, StoredKey>,
+    /// The kids of keys that were removed.
+    pub removed_keys: BTreeSet<String>,
 }
 
 #[derive(Clone)]

@@ -382,7 +382,8 @@ impl LedgerWrites for State {
 impl KeyWrites for State {
     async fn insert_signing_key(&mut self, key: &StoredKey, is_first: bool) -> Result<bool, StoreError> {
         let is_rival = |other: &StoredKey| other.state == KeyState::Active && other.algorithm == key.algorithm;
-        if self.keys.contains_key(&key.kid) || is_first && self.keys.values().any(is_rival) {
+        let is_known = self.keys.contains_key(&key.kid) || self.removed_keys.contains(&key.kid);
+        if is_known || is_first && self.keys.values().any(is_rival) {
             return Ok(false);
         }
         self.keys.insert(key.kid.clone(), key.clone());
@@ -398,12 +399,12 @@ impl KeyWrites for State {
         Ok(true)
     }
 
-    async fn remove_signing_key(&mut self, kid: &str) -> Result<bool, StoreError> {
+    async fn remove_signing_key(&mut self, kid: &str, _now: Timestamp) -> Result<bool, StoreError> {
         if self.keys.get(kid).is_none_or(|key| key.state != KeyState::Retired) {
             return Ok(false);
         }
         self.keys.remove(kid);
-        Ok(true)
+        Ok(self.removed_keys.insert(kid.to_owned()))
     }
 }
 
