@@ -83,9 +83,12 @@ fn sealer(config: &Config) -> Result<Arc<dyn Sealer>, Failure> {
 
 /// Opens the store; failed connections are logged and counted.
 pub async fn open_store(database: &Database, logger: &Logger, metrics: Option<&Metrics>) -> Result<AnyStore, Failure> {
-    let errors = ConnectionErrors::new(logger.clone(), metrics.cloned());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let errors = Arc::new(ConnectionErrors::new(logger.clone(), metrics.cloned(), clock));
+    let recovery = Arc::clone(&errors);
     let mut options = database.options();
-    options.on_connection_error = Arc::new(move |pool, error| errors.report(pool, error));
+    options.on_connection_error = Arc::new(move |pool, error| errors.failed(pool, error));
+    options.on_connection_recovery = Arc::new(move |pool| recovery.restored(pool));
     grantex_store::open(database.url().expose(), options)
         .await
         .map_err(Failure::of("opening the database"))

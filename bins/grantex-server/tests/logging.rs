@@ -124,6 +124,11 @@ fn events() -> Vec<Event> {
         Event::DatabaseConnectionError {
             error: "refused".into(),
             pool: "postgres",
+            unlogged: 7,
+        },
+        Event::DatabaseConnectionRestored {
+            pool: "postgres",
+            unlogged: 7,
         },
     ]
 }

@@ -162,6 +162,7 @@ impl Observer for Metrics {
                     to.connection_errors.increment(*pool);
                 }
             }
+            Event::DatabaseConnectionRestored { .. } => {}
         }
     }
 }

@@ -248,8 +248,16 @@ fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
             Event::DatabaseConnectionError {
                 error: "refused".into(),
                 pool: "postgres",
+                unlogged: 7,
             },
             vec![(r#"grantex_database_connection_errors_total{pool="postgres"}"#, 1.0)],
+        ),
+        (
+            Event::DatabaseConnectionRestored {
+                pool: "postgres",
+                unlogged: 7,
+            },
+            vec![],
         ),
     ]
 }

@@ -123,7 +123,8 @@ impl Event {
             | Self::ApiKeyRotated { .. }
             | Self::AgentChanged { .. }
             | Self::RateLimitHit { .. }
-            | Self::DatabaseConnectionError { .. } => None,
+            | Self::DatabaseConnectionError { .. }
+            | Self::DatabaseConnectionRestored { .. } => None,
         }
     }
 }

@@ -38,6 +38,7 @@ impl Event {
             Self::AgentChanged { .. } => "agent.changed",
             Self::RateLimitHit { .. } => "rate_limit.hit",
             Self::DatabaseConnectionError { .. } => "database.connection_error",
+            Self::DatabaseConnectionRestored { .. } => "database.connection_restored",
         }
     }
 
@@ -53,7 +54,8 @@ impl Event {
             | Self::TokenRevoked { .. }
             | Self::DeveloperSignedUp { .. }
             | Self::ApiKeyRotated { .. }
-            | Self::AgentChanged { .. } => Level::Info,
+            | Self::AgentChanged { .. }
+            | Self::DatabaseConnectionRestored { .. } => Level::Info,
             Self::CodeReuseDetected { .. }
             | Self::RefreshReuseDetected { .. }
             | Self::TokenExchangeRejected { .. }
@@ -212,9 +214,14 @@ impl KV for Line<'_> {
                 out.emit_str("endpoint".into(), endpoint)?;
                 out.emit_u64("retryAfter".into(), *retry_after)?;
             }
-            Event::DatabaseConnectionError { error, pool } => {
+            Event::DatabaseConnectionError { error, pool, unlogged } => {
                 out.emit_str("error".into(), error)?;
                 out.emit_str("pool".into(), pool)?;
+                unlogged_count(out, *unlogged)?;
+            }
+            Event::DatabaseConnectionRestored { pool, unlogged } => {
+                out.emit_str("pool".into(), pool)?;
+                unlogged_count(out, *unlogged)?;
             }
         }
         out.emit_u64(
@@ -222,6 +229,13 @@ impl KV for Line<'_> {
             u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX),
         )
     }
+}
+
+fn unlogged_count(out: &mut dyn Serializer, count: u64) -> slog::Result {
+    if count > 0 {
+        out.emit_u64("unlogged".into(), count)?;
+    }
+    Ok(())
 }
 
 impl TokenIssue {

@@ -186,6 +186,15 @@ pub enum Event {
         error: String,
         /// Which pool: `read`, `write` or `postgres`.
         pool: &'static str,
+        /// Failures of this pool since the last line about it, which were counted and not logged.
+        unlogged: u64,
+    },
+    /// Connections to the database work again.
+    DatabaseConnectionRestored {
+        /// Which pool.
+        pool: &'static str,
+        /// Failures of this pool since the last line about it, which were counted and not logged.
+        unlogged: u64,
     },
 }
 

@@ -96,7 +96,8 @@ impl Event {
             | Self::ApiKeyRotated { .. }
             | Self::AgentChanged { .. }
             | Self::RateLimitHit { .. }
-            | Self::DatabaseConnectionError { .. } => None,
+            | Self::DatabaseConnectionError { .. }
+            | Self::DatabaseConnectionRestored { .. } => None,
         }
     }
 }
