@@ -27,6 +27,7 @@ impl Event {
             Self::TokenRefreshRejected { .. } => "token.refresh_rejected",
             Self::AuthRequestOpened { .. } => "auth_request.opened",
             Self::AuthorizeRejected { .. } => "auth_request.rejected",
+            Self::AuthRequestApproved { .. } => "auth_request.approved",
             Self::AuthRequestDenied { .. } => "auth_request.denied",
             Self::Consent { .. } => "consent",
             Self::TokenVerified => "token.verified",
@@ -65,9 +66,11 @@ impl Event {
             | Self::TokenVerificationFailed { .. }
             | Self::RateLimitHit { .. } => Level::Warning,
             Self::DatabaseConnectionError { .. } => Level::Error,
-            Self::AuthRequestOpened { .. } | Self::Consent { .. } | Self::TokenVerified | Self::AuditEntryLogged => {
-                Level::Debug
-            }
+            Self::AuthRequestOpened { .. }
+            | Self::AuthRequestApproved { .. }
+            | Self::Consent { .. }
+            | Self::TokenVerified
+            | Self::AuditEntryLogged => Level::Debug,
         }
     }
 
@@ -175,6 +178,16 @@ impl KV for Line<'_> {
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_str("principalId".into(), principal_id)?;
                 scopes(out, asked)?;
+            }
+            Event::AuthRequestApproved {
+                agent_id,
+                principal_id,
+                by,
+                ..
+            } => {
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_str("principalId".into(), principal_id)?;
+                out.emit_str("approvedBy".into(), by.as_str())?;
             }
             Event::AuthRequestDenied {
                 agent_id,

@@ -70,6 +70,7 @@ impl Event {
                 principal_id,
                 reason,
                 scopes,
+                ..
             } => Some((
                 "grant.denied",
                 json!({"agentId": agent_id, "principalId": principal_id, "scopes": scopes.as_slice(), "reason": reason.as_str()}),
@@ -87,6 +88,7 @@ impl Event {
             | Self::TokenExchangeRejected { .. }
             | Self::TokenRefreshRejected { .. }
             | Self::AuthRequestOpened { .. }
+            | Self::AuthRequestApproved { .. }
             | Self::AuthorizeRejected { .. }
             | Self::Consent { .. }
             | Self::TokenVerified
