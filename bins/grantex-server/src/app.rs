@@ -6,13 +6,13 @@ use std::sync::Arc;
 use grantex_core::Grantex;
 use grantex_core::clock::{Clock, SystemClock};
 use grantex_core::event::Unobserved;
-use grantex_core::keys::{KeyManager, KeySettings};
+use grantex_core::keys::{Imported, KeyManager, KeySettings};
 use grantex_core::token::crypto::SystemEntropy;
 use grantex_core::token::signer::Sealer;
 use grantex_delivery::Bell;
 use grantex_metrics::Metrics;
 use grantex_store::{AnyStore, migrate};
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 
 use crate::config::{Config, Database, DatabaseUrl};
 use crate::error::Failure;
@@ -39,12 +39,18 @@ impl Assembly {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keys = key_manager(config, store.clone(), &clock)?;
         if let Some(pem) = &config.keys.rsa_private_key {
-            let (kid, is_new) = keys
+            let (kid, imported) = keys
                 .import(pem)
                 .await
                 .map_err(Failure::of("importing RSA_PRIVATE_KEY"))?;
-            if is_new {
-                info!(logger, "signing_key.imported"; "kid" => kid);
+            match imported {
+                Imported::Now => info!(logger, "signing_key.imported"; "kid" => kid),
+                Imported::Before => {}
+                Imported::Removed => {
+                    let warning =
+                        "RSA_PRIVATE_KEY holds a key that was retired and removed; it is not used again, so unset it";
+                    warn!(logger, "configuration.warning"; "warning" => warning, "kid" => kid);
+                }
             }
         }
         keys.ensure()
@@ -90,9 +96,12 @@ fn sealer(config: &Config) -> Result<Arc<dyn Sealer>, Failure> {
 
 /// Opens the store; failed connections are logged and counted.
 pub async fn open_store(database: &Database, logger: &Logger, metrics: Option<&Metrics>) -> Result<AnyStore, Failure> {
-    let errors = ConnectionErrors::new(logger.clone(), metrics.cloned());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let errors = Arc::new(ConnectionErrors::new(logger.clone(), metrics.cloned(), clock));
+    let recovery = Arc::clone(&errors);
     let mut options = database.options();
-    options.on_connection_error = Arc::new(move |pool, error| errors.report(pool, error));
+    options.on_connection_error = Arc::new(move |pool, error| errors.failed(pool, error));
+    options.on_connection_recovery = Arc::new(move |pool| recovery.restored(pool));
     grantex_store::open(database.url().expose(), options)
         .await
         .map_err(Failure::of("opening the database"))

@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use grantex_core::authorize::Origin;
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
-    AgentChange, AuthorizeStatus, ConsentOutcome, DenialReason, Event, ExchangeStatus, RefreshStatus, TokenIssue,
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, Event, ExchangeStatus, RefreshStatus, TokenIssue,
     VerifyStatus,
 };
 use grantex_core::grant::RevokedBy;
@@ -86,11 +87,19 @@ fn events() -> Vec<Event> {
         Event::AuthorizeRejected {
             status: AuthorizeStatus::AgentNotFound,
         },
+        Event::AuthRequestApproved {
+            agent_id: agent_id.clone(),
+            principal_id: principal_id.clone(),
+            by: DecidedBy::Principal,
+            scopes: scopes.clone(),
+            origin: Some(Origin::new([192, 0, 2, 1].into(), Some("browser"))),
+        },
         Event::AuthRequestDenied {
             agent_id: agent_id.clone(),
             principal_id: principal_id.clone(),
-            reason: DenialReason::Policy,
+            reason: DecidedBy::Policy,
             scopes,
+            origin: None,
         },
         Event::Consent {
             outcome: ConsentOutcome::Approved,
@@ -124,6 +133,11 @@ fn events() -> Vec<Event> {
         Event::DatabaseConnectionError {
             error: "refused".into(),
             pool: "postgres",
+            unlogged: 7,
+        },
+        Event::DatabaseConnectionRestored {
+            pool: "postgres",
+            unlogged: 7,
         },
     ]
 }

@@ -28,6 +28,17 @@ pub struct KeySettings {
     pub activation_delay: Lifetime,
 }
 
+/// What came of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Imported {
+    /// The key was added.
+    Now,
+    /// It was there already, and is left as it is.
+    Before,
+    /// It was there, was retired and removed, and stays removed.
+    Removed,
+}
+
 /// Why keys could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyManagerError {
@@ -161,10 +172,11 @@ impl<S: Store> KeyManager<S> {
         Ok(key)
     }
 
-    /// Imports an RSA or P-256 key (PKCS#8 PEM). Idempotent: a key that is there already is left as it is.
+    /// Imports an RSA or P-256 key (PKCS#8 PEM). Idempotent: a key that is there already is left as it is, and one that was
+    /// removed stays so, whichever server removed it; a key that leaked must not come back because a variable was left set.
     ///
-    /// The first key of all signs at once, a later one after the activation delay. Returns whether it is new.
-    pub async fn import(&self, pem: &Secret<String>) -> Result<(String, bool), KeyManagerError> {
+    /// The first key of all signs at once, a later one after the activation delay.
+    pub async fn import(&self, pem: &Secret<String>) -> Result<(String, Imported), KeyManagerError> {
         let der = KeyPair::pem_to_pkcs8(pem.expose())?;
         let pair = match KeyPair::from_pkcs8(Algorithm::Rs256, &der) {
             Err(KeyError::Malformed) => KeyPair::from_pkcs8(Algorithm::Es256, &der)?,
@@ -172,7 +184,20 @@ impl<S: Store> KeyManager<S> {
         };
         let activates_at = self.activation(&self.in_state(KeyState::Active).await?);
         let (key, is_new) = self.insert(&pair, &der, activates_at, false).await?;
-        Ok((key.kid, is_new))
+        if is_new {
+            return Ok((key.kid, Imported::Now));
+        }
+        let kid = key.kid.clone();
+        let read = self
+            .store
+            .read(move |tx| Box::pin(async move { tx.was_signing_key_removed(&kid).await }));
+        let is_removed: Result<bool, StoreError> = read.await;
+        let outcome = if is_removed? {
+            Imported::Removed
+        } else {
+            Imported::Before
+        };
+        Ok((key.kid, outcome))
     }
 
     /// Retires a key: it signs no more, and stays published until the last token it signed has expired. The last key that
@@ -244,7 +269,7 @@ impl<S: Store> KeyManager<S> {
         let id = kid.to_owned();
         self.store
             .transact(job(), move |tx| {
-                Box::pin(async move { tx.remove_signing_key(&id).await })
+                Box::pin(async move { tx.remove_signing_key(&id, now).await })
             })
             .await
     }

@@ -155,8 +155,8 @@ impl Observer for Metrics {
             Event::RefreshReuseDetected { .. } => to.reuse.increment(ReuseKind::RefreshToken),
             Event::AuthRequestOpened { .. } => to.authorize(AuthorizeStatus::Success, latency),
             Event::AuthorizeRejected { status } => to.authorize(*status, latency),
-            // A policy's refusal is counted by the rejection that follows, a person's by the consent.
-            Event::AuthRequestDenied { .. } => {}
+            // A policy's refusal is counted by the rejection that follows, a person's decision by the consent.
+            Event::AuthRequestApproved { .. } | Event::AuthRequestDenied { .. } => {}
             Event::Consent { outcome, decided_after } => {
                 to.consent.increment(*outcome);
                 if let Some(took) = decided_after {
@@ -185,6 +185,7 @@ impl Observer for Metrics {
                     to.connection_errors.increment(*pool);
                 }
             }
+            Event::DatabaseConnectionRestored { .. } => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
-    AgentChange, AuthorizeStatus, ConsentOutcome, DenialReason, Event, ExchangeStatus, Observer as _, RefreshStatus,
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, Event, ExchangeStatus, Observer as _, RefreshStatus,
     TokenIssue, VerifyStatus,
 };
 use grantex_core::grant::RevokedBy;
@@ -167,8 +167,19 @@ fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
             Event::AuthRequestDenied {
                 agent_id: agent_id(),
                 principal_id: "user-1".into(),
-                reason: DenialReason::Principal,
+                reason: DecidedBy::Principal,
                 scopes: Scopes::default(),
+                origin: None,
+            },
+            vec![],
+        ),
+        (
+            Event::AuthRequestApproved {
+                agent_id: agent_id(),
+                principal_id: "user-1".into(),
+                by: DecidedBy::Principal,
+                scopes: Scopes::default(),
+                origin: None,
             },
             vec![],
         ),
@@ -248,8 +259,16 @@ fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
             Event::DatabaseConnectionError {
                 error: "refused".into(),
                 pool: "postgres",
+                unlogged: 7,
             },
             vec![(r#"grantex_database_connection_errors_total{pool="postgres"}"#, 1.0)],
+        ),
+        (
+            Event::DatabaseConnectionRestored {
+                pool: "postgres",
+                unlogged: 7,
+            },
+            vec![],
         ),
     ]
 }

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use grantex_core::error::StoreError;
 use grantex_core::store::{BoxFuture, Reads, Store, UnitOptions, Writes};
 
-pub use options::{ConnectionErrorHook, Options, PoolStats, Stats};
+pub use options::{ConnectionErrorHook, ConnectionRecoveryHook, Options, PoolStats, Stats};
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 

@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Told of every failed connection: the pool's name (`read`, `write` or `postgres`) and what went wrong, for the log.
 pub type ConnectionErrorHook = Arc<dyn Fn(&'static str, &str) + Send + Sync>;
+
+/// Told of a pool whose connections failed, when one of them answers again.
+pub type ConnectionRecoveryHook = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// How a store is opened. The defaults suit a server on a small machine.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ pub struct Options {
     pub queue_capacity: usize,
     /// Told of every failed connection.
     pub on_connection_error: ConnectionErrorHook,
+    /// Told of the first answer after failed connections.
+    pub on_connection_recovery: ConnectionRecoveryHook,
 }
 
 impl Default for Options {
@@ -48,6 +54,7 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(15),
             queue_capacity: 8_192,
             on_connection_error: Arc::new(|_, _| {}),
+            on_connection_recovery: Arc::new(|_| {}),
         }
     }
 }
@@ -57,6 +64,46 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("pool_size", &self.pool_size)
             .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the connections of one pool work, as far as is known.
+pub(crate) struct Health {
+    pool: &'static str,
+    is_failing: AtomicBool,
+    on_error: ConnectionErrorHook,
+    on_recovery: ConnectionRecoveryHook,
+}
+
+impl Health {
+    pub fn new(pool: &'static str, options: &Options) -> Arc<Self> {
+        Arc::new(Self {
+            pool,
+            is_failing: AtomicBool::new(false),
+            on_error: Arc::clone(&options.on_connection_error),
+            on_recovery: Arc::clone(&options.on_connection_recovery),
+        })
+    }
+
+    /// A connection failed.
+    pub fn failed(&self, cause: &str) {
+        AtomicBool::store(&self.is_failing, true, Ordering::Relaxed);
+        (self.on_error)(self.pool, cause);
+    }
+
+    /// A connection answered. Asked after every read and write, so it costs a load and no more while all is well.
+    pub fn answered(&self) {
+        if AtomicBool::load(&self.is_failing, Ordering::Relaxed) && self.is_failing.swap(false, Ordering::Relaxed) {
+            (self.on_recovery)(self.pool);
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("pool", &self.pool)
             .finish_non_exhaustive()
     }
 }

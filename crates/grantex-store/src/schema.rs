@@ -141,6 +141,7 @@ diesel::table! {
         created_at -> BigInt,
         activates_at -> BigInt,
         retired_at -> Nullable<BigInt>,
+        removed_at -> Nullable<BigInt>,
     }
 }
 

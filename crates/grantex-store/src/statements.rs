@@ -2,9 +2,11 @@
 
 use diesel::QueryResult;
 use diesel::backend::Backend;
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, HasSqlType, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, HasSqlType, Nullable, Text};
 use grantex_core::store::Ledger;
 
 use crate::rows::HeadRow;
@@ -32,6 +34,73 @@ impl<DB: Backend, Q: QueryFragment<DB>> QueryFragment<DB> for Fixed<Q> {
     fn is_safe_to_cache_prepared(&self, _backend: &DB) -> QueryResult<bool> {
         Ok(true)
     }
+}
+
+/// Whether the agent of the row at hand is active.
+macro_rules! active_agent {
+    ($of:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM agents AS doer WHERE doer.id = ",
+            $of,
+            ".agent_id AND doer.deleted_at IS NULL AND doer.status = 'active')"
+        )
+    };
+}
+
+/// Whether the grant at hand is in force but for its expiry. What stands above it is only looked at where there is something.
+macro_rules! in_force {
+    () => {
+        concat!(
+            "grants.revoked_at IS NULL AND ",
+            active_agent!("grants"),
+            " AND (grants.parent_grant_id IS NULL OR NOT EXISTS (WITH RECURSIVE above (agent_id, revoked_at, parent_grant_id, distance) AS (\
+             SELECT parent.agent_id, parent.revoked_at, parent.parent_grant_id, 1 \
+             FROM grants AS parent WHERE parent.id = grants.parent_grant_id \
+             UNION ALL \
+             SELECT parent.agent_id, parent.revoked_at, parent.parent_grant_id, above.distance + 1 \
+             FROM above JOIN grants AS parent ON parent.id = above.parent_grant_id WHERE above.distance < 64) \
+             SELECT 1 FROM above WHERE above.revoked_at IS NOT NULL OR NOT ",
+            active_agent!("above"),
+            "))"
+        )
+    };
+}
+
+/// For statements on `auth_requests`: whether the request's agent is active.
+pub(crate) fn requester_is_active() -> SqlLiteral<Bool> {
+    sql(active_agent!("auth_requests"))
+}
+
+/// For statements on `grants`: whether the grant is in force.
+pub(crate) fn grant_is_in_force() -> SqlLiteral<Bool> {
+    sql(concat!("(", in_force!(), ")"))
+}
+
+/// A query for the id of a grant that is unexpired and in force, while the agent `heir` is active.
+macro_rules! active_grant {
+    ($id:expr, $heir:expr, $now:expr) => {
+        crate::schema::grants::table
+            .find($id)
+            .filter(crate::schema::grants::expires_at.gt($now))
+            .filter(crate::statements::grant_is_in_force())
+            .filter(diesel::dsl::exists(
+                crate::schema::agents::table
+                    .find($heir)
+                    .filter(crate::schema::agents::deleted_at.is_null())
+                    .filter(crate::schema::agents::status.eq(grantex_core::agent::AgentStatus::Active.as_str())),
+            ))
+            .select(crate::schema::grants::id)
+    };
+}
+pub(crate) use active_grant;
+
+/// For statements on `tokens`: whether the token's grant is in force.
+pub(crate) fn grant_of_token_is_in_force() -> SqlLiteral<Bool> {
+    sql(concat!(
+        "EXISTS (SELECT 1 FROM grants WHERE grants.id = tokens.grant_id AND ",
+        in_force!(),
+        ")"
+    ))
 }
 
 /// Advances a developer's head: the statement that every ledger ends with.

@@ -8,11 +8,14 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
+use grantex_core::error::StoreError;
 use grantex_core::store::Store;
-use grantex_store::{OpenError, Options};
-use support::Databases;
+use grantex_store::{AnyStore, OpenError, Options};
+use support::{Databases, commit};
+use tokio::sync::oneshot;
 
 async fn refusal(url: &str) -> OpenError {
     match grantex_store::open(url, Options::default()).await {
@@ -95,4 +98,111 @@ async fn a_server_that_went_away_is_told_of_and_found_again() {
     drop(store);
     databases.remove().await;
     assert!(told.lock().unwrap().iter().all(|pool| *pool == "postgres"));
+}
+
+/// What the hooks of a store were told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<(&'static str, &'static str)>>>);
+
+impl Told {
+    /// Options under which a store soon gives up waiting, and tells of it here.
+    fn options(&self) -> Options {
+        let (failed, restored) = (self.clone(), self.clone());
+        Options {
+            pool_size: 1,
+            acquire_timeout: Duration::from_millis(50),
+            lock_timeout: Duration::from_millis(50),
+            on_connection_error: Arc::new(move |pool, _| failed.0.lock().unwrap().push((pool, "failed"))),
+            on_connection_recovery: Arc::new(move |pool| restored.0.lock().unwrap().push((pool, "restored"))),
+            ..Options::default()
+        }
+    }
+
+    fn take(&self) -> Vec<(&'static str, &'static str)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+async fn write_nothing(store: &AnyStore) -> Result<(), StoreError> {
+    commit(store, None, |tx| {
+        Box::pin(async move { tx.has_no_developer().await.map(drop) })
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_answer_after_failures_is_told_on_postgres() {
+    let (databases, told) = (Databases::postgres().await, Told::default());
+    let store = databases.store_with(told.options()).await;
+    store.ping().await.unwrap();
+    assert_eq!(told.take(), [], "all is well");
+
+    // The only connection is taken, and stays so.
+    let (has_begun, begun) = oneshot::channel();
+    let (end, ended) = oneshot::channel::<()>();
+    let holder = store.clone();
+    let unit = tokio::spawn(async move {
+        let hold = commit(&holder, None, move |_| {
+            Box::pin(async move {
+                has_begun.send(()).unwrap();
+                ended.await.unwrap();
+                Ok(())
+            })
+        });
+        hold.await
+    });
+    begun.await.unwrap();
+    assert!(store.ping().await.is_err());
+    assert!(write_nothing(&store).await.is_err());
+    assert_eq!(told.take(), [("postgres", "failed"); 2]);
+
+    end.send(()).unwrap();
+    unit.await.unwrap().unwrap();
+    store.ping().await.unwrap();
+    write_nothing(&store).await.unwrap();
+    assert_eq!(told.take(), [("postgres", "restored")], "once");
+    drop(store);
+    databases.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_answer_after_failures_is_told_on_sqlite() {
+    let (databases, told) = (Databases::sqlite(), Told::default());
+    let url = databases.url().await;
+    let open = |options| grantex_store::open(&url, options);
+    let (store, other) = (
+        open(told.options()).await.unwrap(),
+        open(Options::default()).await.unwrap(),
+    );
+    write_nothing(&store).await.unwrap();
+    assert_eq!(told.take(), [], "all is well");
+
+    // Another process writes, and goes on for longer than this one waits.
+    let (has_begun, begun) = oneshot::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let unit = tokio::spawn(async move {
+        let hold = commit(&other, None, move |_| {
+            Box::pin(async move {
+                has_begun.send(()).unwrap();
+                ended.recv().unwrap();
+                Ok(())
+            })
+        });
+        hold.await
+    });
+    begun.await.unwrap();
+    for _ in 0..2 {
+        assert!(write_nothing(&store).await.is_err());
+    }
+    store.ping().await.unwrap();
+    assert_eq!(told.take(), [("write", "failed"); 2]);
+
+    end.send(()).unwrap();
+    unit.await.unwrap().unwrap();
+    for _ in 0..2 {
+        write_nothing(&store).await.unwrap();
+    }
+    assert_eq!(told.take(), [("write", "restored")], "once");
+    drop(store);
+    databases.remove().await;
 }

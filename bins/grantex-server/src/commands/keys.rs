@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use grantex_core::clock::{Clock, SystemClock};
-use grantex_core::keys::KeyManager;
+use grantex_core::keys::{Imported, KeyManager};
 use grantex_core::secret::Secret;
 use grantex_core::store::{KeyState, StoredKey};
 use grantex_store::AnyStore;
@@ -34,14 +34,20 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<(), Failure> {
             ))
         }
         KeysCommand::Import { file } => {
-            let (kid, is_new) = manager
+            let (kid, imported) = manager
                 .import(&pem(&config, file)?)
                 .await
                 .map_err(Failure::of("importing"))?;
-            line(&format!(
-                "{kid} {}",
-                if is_new { "is imported" } else { "was there already" }
-            ))
+            match imported {
+                Imported::Now => line(&format!("{kid} is imported")),
+                Imported::Before => line(&format!("{kid} was there already")),
+                Imported::Removed => {
+                    line(&format!("{kid} is not imported"))?;
+                    Err(Failure::Found(
+                        "the key was retired and removed, and stays so; make or import another one",
+                    ))
+                }
+            }
         }
     }
 }

@@ -136,7 +136,9 @@ impl<S: Store> Grantex<S> {
     pub async fn delete_agent(&self, ctx: &Context, developer: &Developer, id: AgentId) -> Result<(), AgentError> {
         let owner = developer.id.clone();
         let hidden = id.clone();
-        self.transact(ctx, None, move |unit| {
+        // Nothing of the unit needs the developer's head, but whoever hands out tokens of the agent holds it, and must not do
+        // so beside the deletion.
+        self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 if !unit.tx.hide_agent(&owner, &hidden, unit.now).await? {
                     return Err(AgentError::NotFound);

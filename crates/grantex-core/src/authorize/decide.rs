@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{AuthCode, AuthRequest, AuthRequestState};
+use super::{AuthCode, AuthRequest, AuthRequestState, Origin};
 use crate::agent::{Agent, AgentStatus};
 use crate::context::Context;
 use crate::developer::{Developer, Mode};
 use crate::error::StoreError;
-use crate::event::{ConsentOutcome, DenialReason, Event};
+use crate::event::{ConsentOutcome, DecidedBy, Event};
 use crate::grantex::Grantex;
 use crate::id::{AuthRequestId, new_secret};
 use crate::store::Store;
@@ -93,15 +93,22 @@ impl<S: Store> Grantex<S> {
     }
 
     /// Approves a pending request on behalf of its principal; the code is handed out here and nowhere else.
-    pub async fn approve_consent(&self, ctx: &Context, id: AuthRequestId) -> Result<Approved, ConsentError> {
+    ///
+    /// Nobody has proved to be the principal: `origin` is audited so that it can be judged later who it was.
+    pub async fn approve_consent(
+        &self,
+        ctx: &Context,
+        id: AuthRequestId,
+        origin: Origin,
+    ) -> Result<Approved, ConsentError> {
         let request = self.decidable_request(ctx, id).await?;
-        self.approve(ctx, request).await
+        self.approve(ctx, request, DecidedBy::Principal, Some(origin)).await
     }
 
-    /// Refuses a pending request on behalf of its principal.
-    pub async fn deny_consent(&self, ctx: &Context, id: AuthRequestId) -> Result<Denied, ConsentError> {
+    /// Refuses a pending request on behalf of its principal; `origin` is audited.
+    pub async fn deny_consent(&self, ctx: &Context, id: AuthRequestId, origin: Origin) -> Result<Denied, ConsentError> {
         let request = self.decidable_request(ctx, id).await?;
-        self.deny(ctx, request, DenialReason::Principal).await
+        self.deny(ctx, request, DecidedBy::Principal, Some(origin)).await
     }
 
     /// Approves a pending request in the principal's place; sandbox developers only.
@@ -112,7 +119,7 @@ impl<S: Store> Grantex<S> {
         id: AuthRequestId,
     ) -> Result<AuthCode, SandboxDecisionError> {
         let request = self.sandbox_request(developer, id).await?;
-        Ok(self.approve(ctx, request).await?.code)
+        Ok(self.approve(ctx, request, DecidedBy::Developer, None).await?.code)
     }
 
     /// Refuses a pending request in the principal's place; sandbox developers only.
@@ -123,7 +130,7 @@ impl<S: Store> Grantex<S> {
         id: AuthRequestId,
     ) -> Result<(), SandboxDecisionError> {
         let request = self.sandbox_request(developer, id).await?;
-        self.deny(ctx, request, DenialReason::Developer).await?;
+        self.deny(ctx, request, DecidedBy::Developer, None).await?;
         Ok(())
     }
 
@@ -174,36 +181,56 @@ impl<S: Store> Grantex<S> {
         }
     }
 
-    async fn approve(&self, ctx: &Context, request: AuthRequest) -> Result<Approved, ConsentError> {
+    async fn approve(
+        &self,
+        ctx: &Context,
+        request: AuthRequest,
+        by: DecidedBy,
+        origin: Option<Origin>,
+    ) -> Result<Approved, ConsentError> {
         let code = new_secret(&*self.parts.random, "");
         let code_hash = code.sha256();
         let code_ttl = self.parts.settings.auth_code_ttl;
-        let (id, created_at) = (request.id, request.created_at);
-        self.transact(ctx, None, move |unit| {
+        let approved = Approved {
+            code,
+            redirect_uri: request.redirect_uri.clone(),
+            state: request.state.clone(),
+        };
+        let developer = request.developer_id.clone();
+        self.transact(ctx, Some(&developer), move |unit| {
             Box::pin(async move {
                 if !unit
                     .tx
-                    .approve_auth_request(&id, unit.now, &code_hash, unit.now.plus(code_ttl))
+                    .approve_auth_request(&request.id, unit.now, &code_hash, unit.now.plus(code_ttl))
                     .await?
                 {
                     return Err(ConsentError::Gone);
                 }
                 unit.record(decided(
                     ConsentOutcome::Approved,
-                    unit.now.since(created_at).as_millis(),
+                    unit.now.since(request.created_at).as_millis(),
                 ));
+                unit.record(Event::AuthRequestApproved {
+                    agent_id: request.agent_id,
+                    principal_id: request.principal_id,
+                    by,
+                    scopes: request.scopes,
+                    origin,
+                });
                 Ok(())
             })
         })
         .await?;
-        Ok(Approved {
-            code,
-            redirect_uri: request.redirect_uri,
-            state: request.state,
-        })
+        Ok(approved)
     }
 
-    async fn deny(&self, ctx: &Context, request: AuthRequest, reason: DenialReason) -> Result<Denied, ConsentError> {
+    async fn deny(
+        &self,
+        ctx: &Context,
+        request: AuthRequest,
+        reason: DecidedBy,
+        origin: Option<Origin>,
+    ) -> Result<Denied, ConsentError> {
         let denied = Denied {
             redirect_uri: request.redirect_uri.clone(),
             state: request.state.clone(),
@@ -223,6 +250,7 @@ impl<S: Store> Grantex<S> {
                     principal_id: request.principal_id,
                     reason,
                     scopes: request.scopes,
+                    origin,
                 });
                 Ok(())
             })

@@ -2,9 +2,11 @@
 
 mod decide;
 mod open;
+mod origin;
 
 pub use decide::{Approved, ConsentError, ConsentRequest, Denied, SandboxDecisionError};
 pub use open::{Authorize, AuthorizeError, Authorized};
+pub use origin::Origin;
 
 use crate::clock::{Lifetime, Timestamp};
 use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId};

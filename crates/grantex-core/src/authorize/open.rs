@@ -6,7 +6,7 @@ use crate::clock::{Lifetime, Timestamp};
 use crate::context::Context;
 use crate::developer::{Developer, Mode};
 use crate::error::StoreError;
-use crate::event::{AuthorizeStatus, DenialReason, Event};
+use crate::event::{AuthorizeStatus, DecidedBy, Event};
 use crate::grantex::Grantex;
 use crate::id::{AgentId, new_secret, new_unguessable_id};
 use crate::plan::PlanLimit;
@@ -245,8 +245,9 @@ impl<S: Store> Grantex<S> {
         let event = Event::AuthRequestDenied {
             agent_id: agent.id.clone(),
             principal_id: command.principal_id,
-            reason: DenialReason::Policy,
+            reason: DecidedBy::Policy,
             scopes: command.scopes,
+            origin: None,
         };
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {

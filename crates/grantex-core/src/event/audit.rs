@@ -1,15 +1,16 @@
 //! Event → entry of the server's audit chain.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Event;
 use crate::audit::canonical;
 use crate::audit::{AuditRecord, AuditStatus};
+use crate::authorize::Origin;
 use crate::id::{AgentId, GrantId};
 
 impl Event {
-    /// What the server's chain records of it: grants created, tokens exchanged and refreshed, revocations, reuse, and refusals
-    /// by policy or consent.
+    /// What the server's chain records of it: grants created, tokens exchanged and refreshed, revocations, reuse, consent
+    /// given or refused, and refusals by policy.
     pub fn audit(&self) -> Option<AuditRecord> {
         match self {
             Self::GrantCreated {
@@ -84,18 +85,39 @@ impl Event {
                 principal_id,
                 &json!({"revoked": is_revoked}),
             )),
+            Self::AuthRequestApproved {
+                agent_id,
+                principal_id,
+                by,
+                scopes,
+                origin,
+            } => Some(record(
+                "grantex.grant.approved",
+                AuditStatus::Success,
+                Some(agent_id),
+                None,
+                principal_id,
+                &with_origin(
+                    json!({"approvedBy": by.as_str(), "scopes": scopes.as_slice()}),
+                    origin.as_ref(),
+                ),
+            )),
             Self::AuthRequestDenied {
                 agent_id,
                 principal_id,
                 reason,
                 scopes,
+                origin,
             } => Some(record(
                 "grantex.grant.denied",
                 AuditStatus::Blocked,
                 Some(agent_id),
                 None,
                 principal_id,
-                &json!({"reason": reason.as_str(), "scopes": scopes.as_slice()}),
+                &with_origin(
+                    json!({"reason": reason.as_str(), "scopes": scopes.as_slice()}),
+                    origin.as_ref(),
+                ),
             )),
             Self::TokenRevoked {
                 token_id,
@@ -129,9 +151,18 @@ impl Event {
             | Self::WebhookDeliveryRetried(_)
             | Self::WebhookDeliveryFailed(_)
             | Self::RateLimitHit { .. }
-            | Self::DatabaseConnectionError { .. } => None,
+            | Self::DatabaseConnectionError { .. }
+            | Self::DatabaseConnectionRestored { .. } => None,
         }
     }
+}
+
+/// Metadata with where a decision came from, if that is known.
+fn with_origin(mut metadata: Value, origin: Option<&Origin>) -> Value {
+    if let (Some(members), Some(origin)) = (metadata.as_object_mut(), origin) {
+        origin.describe(members);
+    }
+    metadata
 }
 
 fn record(
@@ -140,7 +171,7 @@ fn record(
     agent: Option<&AgentId>,
     grant: Option<&GrantId>,
     principal: &str,
-    metadata: &serde_json::Value,
+    metadata: &Value,
 ) -> AuditRecord {
     AuditRecord {
         agent_id: agent.map(ToString::to_string).unwrap_or_default(),

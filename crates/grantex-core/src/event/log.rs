@@ -27,6 +27,7 @@ impl Event {
             Self::TokenRefreshRejected { .. } => "token.refresh_rejected",
             Self::AuthRequestOpened { .. } => "auth_request.opened",
             Self::AuthorizeRejected { .. } => "auth_request.rejected",
+            Self::AuthRequestApproved { .. } => "auth_request.approved",
             Self::AuthRequestDenied { .. } => "auth_request.denied",
             Self::Consent { .. } => "consent",
             Self::TokenVerified => "token.verified",
@@ -44,6 +45,7 @@ impl Event {
             Self::WebhookDeliveryFailed(_) => "webhook.delivery_failed",
             Self::RateLimitHit { .. } => "rate_limit.hit",
             Self::DatabaseConnectionError { .. } => "database.connection_error",
+            Self::DatabaseConnectionRestored { .. } => "database.connection_restored",
         }
     }
 
@@ -61,7 +63,8 @@ impl Event {
             | Self::ApiKeyRotated { .. }
             | Self::AgentChanged { .. }
             | Self::WebhookChanged { .. }
-            | Self::WebhookTested { .. } => Level::Info,
+            | Self::WebhookTested { .. }
+            | Self::DatabaseConnectionRestored { .. } => Level::Info,
             Self::CodeReuseDetected { .. }
             | Self::RefreshReuseDetected { .. }
             | Self::TokenExchangeRejected { .. }
@@ -74,6 +77,7 @@ impl Event {
             | Self::RateLimitHit { .. } => Level::Warning,
             Self::WebhookDeliveryFailed(_) | Self::DatabaseConnectionError { .. } => Level::Error,
             Self::AuthRequestOpened { .. }
+            | Self::AuthRequestApproved { .. }
             | Self::Consent { .. }
             | Self::TokenVerified
             | Self::AuditEntryLogged
@@ -186,6 +190,16 @@ impl KV for Line<'_> {
                 out.emit_str("principalId".into(), principal_id)?;
                 scopes(out, asked)?;
             }
+            Event::AuthRequestApproved {
+                agent_id,
+                principal_id,
+                by,
+                ..
+            } => {
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_str("principalId".into(), principal_id)?;
+                out.emit_str("approvedBy".into(), by.as_str())?;
+            }
             Event::AuthRequestDenied {
                 agent_id,
                 principal_id,
@@ -244,9 +258,14 @@ impl KV for Line<'_> {
                 out.emit_str("endpoint".into(), endpoint)?;
                 out.emit_u64("retryAfter".into(), *retry_after)?;
             }
-            Event::DatabaseConnectionError { error, pool } => {
+            Event::DatabaseConnectionError { error, pool, unlogged } => {
                 out.emit_str("error".into(), error)?;
                 out.emit_str("pool".into(), pool)?;
+                unlogged_count(out, *unlogged)?;
+            }
+            Event::DatabaseConnectionRestored { pool, unlogged } => {
+                out.emit_str("pool".into(), pool)?;
+                unlogged_count(out, *unlogged)?;
             }
         }
         out.emit_u64(
@@ -267,6 +286,13 @@ impl DeliveryFailure {
         out.emit_u32("attempt".into(), self.attempt)?;
         out.emit_str("error".into(), &self.error)
     }
+}
+
+fn unlogged_count(out: &mut dyn Serializer, count: u64) -> slog::Result {
+    if count > 0 {
+        out.emit_u64("unlogged".into(), count)?;
+    }
+    Ok(())
 }
 
 impl TokenIssue {

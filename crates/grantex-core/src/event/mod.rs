@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub use status::{AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus, VerifyStatus};
 
+use crate::authorize::Origin;
 use crate::clock::Timestamp;
 use crate::grant::RevokedBy;
 use crate::id::{AgentId, DeveloperId, GrantId, TokenId, WebhookId};
@@ -116,6 +117,19 @@ pub enum Event {
         /// Why.
         status: AuthorizeStatus,
     },
+    /// The principal, or a sandbox developer in their place, approved. Counted by [`Event::Consent`].
+    AuthRequestApproved {
+        /// The agent that may act.
+        agent_id: AgentId,
+        /// Whose consent it is.
+        principal_id: String,
+        /// Who approved.
+        by: DecidedBy,
+        /// What was asked for.
+        scopes: Scopes,
+        /// Where the principal's decision came from.
+        origin: Option<Origin>,
+    },
     /// A policy or the principal refused. A refusal by policy is counted by [`Event::AuthorizeRejected`], one by the principal by
     /// [`Event::Consent`].
     AuthRequestDenied {
@@ -124,9 +138,11 @@ pub enum Event {
         /// Who refused, or would have been asked.
         principal_id: String,
         /// Who or what refused.
-        reason: DenialReason,
+        reason: DecidedBy,
         /// What was asked for.
         scopes: Scopes,
+        /// Where the principal's decision came from.
+        origin: Option<Origin>,
     },
     /// Something happened to a consent page.
     Consent {
@@ -223,6 +239,15 @@ pub enum Event {
         error: String,
         /// Which pool: `read`, `write` or `postgres`.
         pool: &'static str,
+        /// Failures of this pool since the last line about it, which were counted and not logged.
+        unlogged: u64,
+    },
+    /// Connections to the database work again.
+    DatabaseConnectionRestored {
+        /// Which pool.
+        pool: &'static str,
+        /// Failures of this pool since the last line about it, which were counted and not logged.
+        unlogged: u64,
     },
 }
 
@@ -243,9 +268,9 @@ pub struct TokenIssue {
     pub expires_at: Timestamp,
 }
 
-/// Who or what refused an authorization request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DenialReason {
+/// Who or what decided an authorization request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecidedBy {
     /// A policy.
     Policy,
     /// The principal, on the consent page.
@@ -254,9 +279,9 @@ pub enum DenialReason {
     Developer,
 }
 
-impl DenialReason {
+impl DecidedBy {
     /// The name in log and audit.
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Policy => "policy",
             Self::Principal => "principal",

@@ -70,6 +70,7 @@ impl Event {
                 principal_id,
                 reason,
                 scopes,
+                ..
             } => Some((
                 kind::GRANT_DENIED,
                 json!({"agentId": agent_id, "principalId": principal_id, "scopes": scopes.as_slice(), "reason": reason.as_str()}),
@@ -92,6 +93,7 @@ impl Event {
             | Self::TokenExchangeRejected { .. }
             | Self::TokenRefreshRejected { .. }
             | Self::AuthRequestOpened { .. }
+            | Self::AuthRequestApproved { .. }
             | Self::AuthorizeRejected { .. }
             | Self::Consent { .. }
             | Self::TokenVerified
@@ -105,7 +107,8 @@ impl Event {
             | Self::WebhookDeliveryRetried(_)
             | Self::WebhookDeliveryFailed(_)
             | Self::RateLimitHit { .. }
-            | Self::DatabaseConnectionError { .. } => None,
+            | Self::DatabaseConnectionError { .. }
+            | Self::DatabaseConnectionRestored { .. } => None,
         }
     }
 

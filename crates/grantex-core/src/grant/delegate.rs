@@ -7,7 +7,7 @@ use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::grant::{Grant, GrantState};
-use crate::grantex::Grantex;
+use crate::grantex::{Grantex, Unit};
 use crate::id::{AgentId, new_id};
 use crate::plan::PlanLimit;
 use crate::scope::Scopes;
@@ -85,8 +85,8 @@ pub enum DelegateError {
 impl<S: Store> Grantex<S> {
     /// Makes a child grant for a sub-agent, with scopes of the parent, its audience, and an end no later than the parent's.
     ///
-    /// Serialized with revocation on the parent grant: either the child is made before and falls with its parent, or it is not
-    /// made at all.
+    /// Serialized with whatever ends the parent grant or stops an agent: either the child is made before and falls with its
+    /// parent, or it is not made at all.
     pub async fn delegate(
         &self,
         ctx: &Context,
@@ -110,7 +110,7 @@ impl<S: Store> Grantex<S> {
                 scope: scope.to_owned(),
             });
         }
-        let sub_agent_id = self.sub_agent(developer, &command).await?;
+        let heir = self.sub_agent(developer, &command).await?;
         let limit = self.parts.settings.max_grant_lifetime;
         if command.expires_in > limit {
             return Err(DelegateError::TooLong { limit });
@@ -118,7 +118,7 @@ impl<S: Store> Grantex<S> {
         let now = self.now();
         let child = child_of(
             &parent,
-            sub_agent_id,
+            heir.clone(),
             command.scopes,
             command.expires_in,
             now,
@@ -128,8 +128,8 @@ impl<S: Store> Grantex<S> {
         let parent_id = parent.record.grant.id;
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
-                if !unit.tx.touch_active_grant(&parent_id, unit.now).await? {
-                    return Err(DelegateError::ParentInactive);
+                if !unit.tx.touch_active_grant(&parent_id, &heir, unit.now).await? {
+                    return Err(unit.why_not_delegated(&heir).await?);
                 }
                 let head = unit.lock_head().await?;
                 let active = u64::try_from(head.active_grants).unwrap_or(0);
@@ -159,6 +159,18 @@ impl<S: Store> Grantex<S> {
             }),
             None => Ok(agent.id),
         }
+    }
+}
+
+impl Unit<'_> {
+    /// Tells why what could be handed on a moment ago cannot be any more.
+    async fn why_not_delegated(&mut self, heir: &AgentId) -> Result<DelegateError, StoreError> {
+        let developer = self.developer()?.clone();
+        let heir = self.tx.agent(&developer, heir).await?;
+        Ok(match heir {
+            Some(heir) if heir.status == AgentStatus::Active => DelegateError::ParentInactive,
+            _ => DelegateError::SubAgentNotFound,
+        })
     }
 }
 

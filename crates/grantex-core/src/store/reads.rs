@@ -270,8 +270,10 @@ pub trait WebhookReads {
 /// Reading signing keys.
 #[async_trait]
 pub trait KeyReads {
-    /// All keys, oldest first.
+    /// All keys, oldest first. Removed keys are none.
     async fn signing_keys(&mut self) -> Result<Vec<StoredKey>, StoreError>;
+    /// Whether there was a key with this kid that has been removed.
+    async fn was_signing_key_removed(&mut self, kid: &str) -> Result<bool, StoreError>;
     /// Whether a token signed by this key is still unexpired at `now`.
     async fn has_live_token(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
     /// The keys in a state, oldest first.

@@ -93,7 +93,9 @@ pub trait AuthRequestWrites {
     ) -> Result<bool, StoreError>;
     /// Pending and unexpired → denied.
     async fn deny_auth_request(&mut self, id: &AuthRequestId, now: Timestamp) -> Result<bool, StoreError>;
-    /// Approved with this code, unexpired → consumed. Of several racers exactly one wins.
+    /// Approved with this code, unexpired, its agent active → consumed. Of several racers exactly one wins.
+    ///
+    /// In a unit that names its developer the agent stays as it is until the unit ends.
     async fn consume_auth_request(
         &mut self,
         id: &AuthRequestId,
@@ -106,8 +108,9 @@ pub trait AuthRequestWrites {
 /// Writing grants. New grants are inserted by [`LedgerWrites::write_ledger`].
 #[async_trait]
 pub trait GrantWrites {
-    /// Locks a grant against revocation until the unit ends, if it is active and unexpired; `false` when it is not.
-    async fn touch_active_grant(&mut self, id: &GrantId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Locks a grant against revocation until the unit ends, if it is unexpired and in force (see
+    /// [`TokenWrites::use_refresh_token`]) and `heir`, to whom it is to be handed on, is active; `false` when not.
+    async fn touch_active_grant(&mut self, id: &GrantId, heir: &AgentId, now: Timestamp) -> Result<bool, StoreError>;
     /// Revokes a grant and all its descendants, level by level, whatever state lies in between; returns the grants that were
     /// active (in the order in which they were revoked) and how many of them counted as active.
     async fn revoke_tree(
@@ -134,7 +137,11 @@ pub struct RevokedTree {
 /// Writing tokens. New tokens are inserted by [`LedgerWrites::write_ledger`].
 #[async_trait]
 pub trait TokenWrites {
-    /// Marks the refresh token of this issuance used, if it is unused; `false` when somebody else did.
+    /// Marks the refresh token of this issuance used, if it is unused and its grant is in force: neither it nor a grant above
+    /// it is revoked, and none of their agents is suspended or deleted. `false` when not. Expiry is left to the caller.
+    ///
+    /// In a unit that names its developer the grant stays in force until the unit ends: whatever ends it names the same
+    /// developer, and units of one developer run one after another.
     async fn use_refresh_token(&mut self, id: &TokenId, used: &RefreshUse) -> Result<bool, StoreError>;
     /// Forgets the kept answer of a used refresh token; the hash of its key stays.
     async fn forget_replay(&mut self, id: &TokenId) -> Result<(), StoreError>;
@@ -214,13 +221,13 @@ pub trait WebhookWrites {
 /// Writing signing keys.
 #[async_trait]
 pub trait KeyWrites {
-    /// Adds a key. `false` when the kid is there already, or when `is_first` and there is any active key of its algorithm:
-    /// the loser of a race between first starts loads the winner's.
+    /// Adds a key. `false` when the kid is there already or was removed, or when `is_first` and there is any active key of its
+    /// algorithm: the loser of a race between first starts loads the winner's.
     async fn insert_signing_key(&mut self, key: &StoredKey, is_first: bool) -> Result<bool, StoreError>;
     /// Retires a key; `false` when it is not active.
     async fn retire_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
-    /// Removes a retired key.
-    async fn remove_signing_key(&mut self, kid: &str) -> Result<bool, StoreError>;
+    /// Removes a retired key for good: only its kid stays, so that it is never added again. `false` when it is not retired.
+    async fn remove_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
 }
 
 /// Removing what is over. Each call removes at most `limit` rows and tells how many; none touches audit entries or grants.

@@ -8,8 +8,8 @@ use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::{Event, ExchangeStatus};
 use crate::grant::{Grant, GrantState, RevokedBy};
-use crate::grantex::Grantex;
-use crate::id::{AgentId, GrantId, new_id};
+use crate::grantex::{Grantex, Unit};
+use crate::id::{AgentId, AuthRequestId, GrantId, new_id};
 use crate::plan::PlanLimit;
 use crate::secret::SecretHash;
 use crate::store::Store;
@@ -213,7 +213,7 @@ impl<S: Store> Grantex<S> {
                     .consume_auth_request(&request.id, &code_hash, unit.now, &grant.id)
                     .await?
                 {
-                    return Err(ExchangeError::Reused);
+                    return Err(unit.why_not_exchanged(&request.id).await?);
                 }
                 let head = unit.lock_head().await?;
                 let active = u64::try_from(head.active_grants).unwrap_or(0);
@@ -255,6 +255,23 @@ impl<S: Store> Grantex<S> {
             })
         })
         .await
+    }
+}
+
+impl Unit<'_> {
+    /// Tells why a code that was good a moment ago cannot be used: somebody else was faster, it expired, or its agent may not
+    /// act any more.
+    async fn why_not_exchanged(&mut self, id: &AuthRequestId) -> Result<ExchangeError, StoreError> {
+        let request = self.tx.auth_request(id).await?;
+        Ok(match request.map(|request| request.status) {
+            Some(AuthRequestState::Consumed { .. }) => ExchangeError::Reused,
+            Some(AuthRequestState::Approved { code_expires_at, .. }) if code_expires_at <= self.now => {
+                ExchangeError::Expired
+            }
+            Some(AuthRequestState::Approved { .. } | AuthRequestState::Pending | AuthRequestState::Denied) | None => {
+                ExchangeError::InvalidCode
+            }
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::{Event, RefreshStatus};
 use crate::grant::{Ancestor, Grant, RevokedBy};
-use crate::grantex::Grantex;
-use crate::id::AgentId;
+use crate::grantex::{Grantex, Unit};
+use crate::id::{AgentId, TokenId};
 use crate::secret::{Secret, SecretHash};
 use crate::store::Store;
 use crate::token::issue::Minted;
@@ -144,6 +144,9 @@ impl<S: Store> Grantex<S> {
     /// [`Settings::replay_window`](crate::Settings) and is answered the same, while the new refresh token is unused. Any other second use fails
     /// and revokes the grant with all that was delegated from it, unless it comes within
     /// [`Settings::refresh_grace`](crate::Settings) while the new refresh token is unused.
+    ///
+    /// Serialized with whatever ends the grant: tokens are only handed out if they were good when they were committed. Otherwise
+    /// nothing is committed, and the refresh token stays unused.
     pub async fn refresh_token(
         &self,
         ctx: &Context,
@@ -229,7 +232,7 @@ impl<S: Store> Grantex<S> {
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 if !unit.tx.use_refresh_token(&id, &used).await? {
-                    return Ok(Attempt::Lost);
+                    return unit.why_not_refreshed(&id).await;
                 }
                 unit.record(Event::TokenRefreshed(minted.event()));
                 unit.insert_token(minted.row);
@@ -359,6 +362,19 @@ impl<S: Store> Grantex<S> {
             refresh_token: text("refreshToken")?,
             expires_at: Timestamp::from_millis(answer.get("expiresAt")?.as_i64()?),
         })
+    }
+}
+
+impl Unit<'_> {
+    /// Tells why a refresh token that was good a moment ago cannot be used: somebody else was faster, or ended the grant.
+    async fn why_not_refreshed(&mut self, id: &TokenId) -> Result<Attempt, RefreshError> {
+        let record = self.tx.token(id).await?.ok_or(RefreshError::Unknown)?;
+        if record.token.refresh_use.is_some() {
+            return Ok(Attempt::Lost);
+        }
+        let ancestors = ancestors_of(self.tx, &record.grant).await?;
+        Presented { record, ancestors }.check(self.now)?;
+        Err(StoreError::unavailable("the grant changed while its token was refreshed").into())
     }
 }
 

@@ -1,10 +1,15 @@
-use grantex_core::authorize::{AuthorizeError, ConsentError, SandboxDecisionError};
+use grantex_core::audit::{AuditFilter, Chain};
+use grantex_core::authorize::{AuthorizeError, ConsentError, Origin, SandboxDecisionError};
 use grantex_core::clock::Lifetime;
 use grantex_core::developer::{Mode, SignupError};
-use grantex_core::event::{AuthorizeStatus, ConsentOutcome, Event};
+use grantex_core::event::{AuthorizeStatus, ConsentOutcome, DecidedBy, Event};
 use grantex_core::policy::{PolicyDecision, PolicyGate, PolicyQuestion};
 
-use crate::support::World;
+use crate::support::{World, scopes};
+
+fn origin() -> Origin {
+    Origin::new([192, 0, 2, 7].into(), Some("Browser/1.0"))
+}
 
 async fn live_world() -> World {
     let mut world = World::new().await;
@@ -36,7 +41,7 @@ async fn a_live_request_waits_for_the_person() {
     world.clock.advance(Lifetime::seconds(3));
     let approved = world
         .grantex
-        .approve_consent(&world.ctx(), opened.request.id.clone())
+        .approve_consent(&world.ctx(), opened.request.id.clone(), origin())
         .await
         .unwrap();
     assert_eq!(
@@ -54,17 +59,27 @@ async fn a_live_request_waits_for_the_person() {
                 outcome: ConsentOutcome::Approved,
                 decided_after: Some(std::time::Duration::from_secs(3))
             },
+            Event::AuthRequestApproved {
+                agent_id: agent.id.clone(),
+                principal_id: "user_1".into(),
+                by: DecidedBy::Principal,
+                scopes: scopes(&["read"]),
+                origin: Some(origin()),
+            },
         ]
     );
     assert!(matches!(
         world
             .grantex
-            .approve_consent(&world.ctx(), opened.request.id.clone())
+            .approve_consent(&world.ctx(), opened.request.id.clone(), origin())
             .await,
         Err(ConsentError::Gone)
     ));
     assert!(matches!(
-        world.grantex.deny_consent(&world.ctx(), opened.request.id).await,
+        world
+            .grantex
+            .deny_consent(&world.ctx(), opened.request.id, origin())
+            .await,
         Err(ConsentError::Gone)
     ));
     assert!(world.exchange(&agent, &approved.code).await.is_ok());
@@ -78,12 +93,60 @@ async fn a_refusal_is_told_and_audited() {
     world.recorder.take();
     world
         .grantex
-        .deny_consent(&world.ctx(), opened.request.id.clone())
+        .deny_consent(&world.ctx(), opened.request.id.clone(), origin())
         .await
         .unwrap();
     assert_eq!(world.happened(), ["consent", "auth_request.denied"]);
     assert_eq!(world.event_kinds().await, ["grant.denied"]);
     assert_eq!(world.server_actions().await, ["grantex.grant.denied"]);
+}
+
+#[tokio::test]
+async fn a_decision_is_audited_with_where_it_came_from() {
+    let world = live_world().await;
+    let agent = world.agent(&[]).await;
+    let open = async || {
+        world
+            .authorize(world.request(&agent.id, &["read"]))
+            .await
+            .unwrap()
+            .request
+            .id
+    };
+    let (approved, denied, anonymous) = (open().await, open().await, open().await);
+    let (grantex, ctx) = (&world.grantex, world.ctx());
+    grantex.approve_consent(&ctx, approved, origin()).await.unwrap();
+    grantex.deny_consent(&ctx, denied, origin()).await.unwrap();
+    let nameless = Origin::new([192, 0, 2, 8].into(), None);
+    grantex.approve_consent(&ctx, anonymous, nameless).await.unwrap();
+
+    let page = grantex
+        .audit_entries(&world.developer, Chain::Server, AuditFilter::default(), None, 10)
+        .await
+        .unwrap();
+    let told: Vec<(String, String)> = page
+        .items
+        .into_iter()
+        .map(|entry| (entry.record.action, entry.record.metadata))
+        .collect();
+    let expected = [
+        (
+            "grantex.grant.approved",
+            r#"{"approvedBy":"principal","clientAddress":"192.0.2.7","scopes":["read"],"userAgent":"Browser/1.0"}"#,
+        ),
+        (
+            "grantex.grant.denied",
+            r#"{"clientAddress":"192.0.2.7","reason":"principal","scopes":["read"],"userAgent":"Browser/1.0"}"#,
+        ),
+        (
+            "grantex.grant.approved",
+            r#"{"approvedBy":"principal","clientAddress":"192.0.2.8","scopes":["read"]}"#,
+        ),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(action, metadata)| (action.to_owned(), metadata.to_owned()))
+    );
 }
 
 #[tokio::test]
@@ -100,12 +163,15 @@ async fn requests_expire_and_unknown_ones_are_not_found() {
         Err(ConsentError::Gone)
     ));
     assert!(matches!(
-        world.grantex.deny_consent(&world.ctx(), opened.request.id).await,
+        world
+            .grantex
+            .deny_consent(&world.ctx(), opened.request.id, origin())
+            .await,
         Err(ConsentError::Gone)
     ));
     let unknown = grantex_core::id::new_unguessable_id(&grantex_core::testing::SeededRandom::new(99));
     assert!(matches!(
-        world.grantex.approve_consent(&world.ctx(), unknown).await,
+        world.grantex.approve_consent(&world.ctx(), unknown, origin()).await,
         Err(ConsentError::NotFound)
     ));
 }

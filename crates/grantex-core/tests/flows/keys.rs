@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use grantex_core::clock::{Clock, Lifetime};
-use grantex_core::keys::{KeyManager, KeyManagerError, KeySettings};
+use grantex_core::keys::{Imported, KeyManager, KeyManagerError, KeySettings};
+use grantex_core::secret::Secret;
 use grantex_core::testing::MemoryStore;
-use grantex_core::token::crypto::MasterKey;
+use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::Algorithm;
 
 use crate::support::World;
@@ -161,4 +164,41 @@ async fn a_key_of_an_algorithm_that_is_no_longer_used_can_be_retired() {
     rs256.retire(&kid).await.unwrap();
     world.clock.advance(Lifetime::hours(25));
     assert_eq!(rs256.prune().await.unwrap(), [kid]);
+}
+
+fn pem_of_a_new_key() -> Secret<String> {
+    let (_, der) = KeyPair::generate(Algorithm::Rs256).unwrap();
+    let body = STANDARD.encode(der.expose());
+    Secret::new(format!(
+        "-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    ))
+}
+
+#[tokio::test]
+async fn a_key_that_was_removed_is_not_imported_again() {
+    let world = World::new().await;
+    let keys = manager(&world, Algorithm::Rs256, "22");
+    let pem = pem_of_a_new_key();
+    let (kid, outcome) = keys.import(&pem).await.unwrap();
+    assert_eq!(outcome, Imported::Now);
+    assert_eq!(keys.import(&pem).await.unwrap(), (kid.clone(), Imported::Before));
+
+    keys.rotate().await.unwrap();
+    world.clock.advance(Lifetime::minutes(12));
+    keys.prune().await.unwrap();
+    assert_eq!(
+        keys.import(&pem).await.unwrap(),
+        (kid.clone(), Imported::Before),
+        "a retired key stays retired"
+    );
+    world.clock.advance(Lifetime::hours(25));
+    assert_eq!(keys.prune().await.unwrap(), std::slice::from_ref(&kid));
+    // Another server, which begins with the variable still set.
+    let replica = manager(&world, Algorithm::Rs256, "22");
+    assert_eq!(replica.import(&pem).await.unwrap(), (kid.clone(), Imported::Removed));
+    replica.ensure().await.unwrap();
+    let listed: Vec<String> = replica.list().await.unwrap().into_iter().map(|key| key.kid).collect();
+    assert_eq!(listed.len(), 1);
+    assert!(!listed.contains(&kid), "neither listed nor published");
+    assert_eq!(replica.ring().await.unwrap().public_keys().len(), 1);
 }

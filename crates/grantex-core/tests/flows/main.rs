@@ -13,6 +13,7 @@ mod delegate;
 mod events;
 mod exchange;
 mod keys;
+mod meanwhile;
 mod principal;
 mod refresh;
 mod revoke;

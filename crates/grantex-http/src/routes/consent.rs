@@ -1,7 +1,8 @@
 //! Consent as JSON: what is asked, and the decision. Whoever knows the request's id may ask and decide.
 
 use actix_web::HttpResponse;
-use grantex_core::authorize::{ConsentError, ConsentRequest};
+use actix_web::http::header;
+use grantex_core::authorize::{ConsentError, ConsentRequest, Origin};
 use grantex_core::clock::Timestamp;
 use grantex_core::id::AuthRequestId;
 use grantex_core::scope;
@@ -111,9 +112,9 @@ pub(crate) async fn show<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 pub(crate) async fn approve<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     refuse_other_sites(call)?;
     call.no_body().await?;
-    let id = id(call)?;
+    let (id, origin) = (id(call)?, origin(call));
     let approved = call
-        .write(|grantex, ctx| async move { grantex.approve_consent(&ctx, id).await })
+        .write(|grantex, ctx| async move { grantex.approve_consent(&ctx, id, origin).await })
         .await?;
     answer::ok(&Decision {
         code: Some(approved.code.expose()),
@@ -125,9 +126,9 @@ pub(crate) async fn approve<S: Store>(call: &mut Call<S>) -> Result<HttpResponse
 pub(crate) async fn deny<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     refuse_other_sites(call)?;
     call.no_body().await?;
-    let id = id(call)?;
+    let (id, origin) = (id(call)?, origin(call));
     let denied = call
-        .write(|grantex, ctx| async move { grantex.deny_consent(&ctx, id).await })
+        .write(|grantex, ctx| async move { grantex.deny_consent(&ctx, id, origin).await })
         .await?;
     answer::ok(&Decision {
         code: None,
@@ -141,6 +142,11 @@ pub(super) fn refuse_other_sites<S: Store>(call: &Call<S>) -> Result<(), ApiErro
         return Err(ApiError::forbidden("other sites may not decide"));
     }
     Ok(())
+}
+
+/// Who decides, as far as it can be seen.
+pub(super) fn origin<S: Store>(call: &Call<S>) -> Origin {
+    Origin::new(call.client, call.header(&header::USER_AGENT))
 }
 
 /// An id that cannot be one belongs to no request.

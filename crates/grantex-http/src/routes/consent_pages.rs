@@ -150,9 +150,9 @@ fn in_words(span: Lifetime) -> String {
 
 pub(crate) async fn approve<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let id = decidable(call).await?;
-    let request = id.clone();
+    let (request, origin) = (id.clone(), consent::origin(call));
     let decided = call
-        .write(|grantex, ctx| async move { grantex.approve_consent(&ctx, request).await })
+        .write(|grantex, ctx| async move { grantex.approve_consent(&ctx, request, origin).await })
         .await;
     let approved = explained(call, id, decided).await?;
     let code = ("code", approved.code.expose().as_str());
@@ -164,9 +164,9 @@ pub(crate) async fn approve<S: Store>(call: &mut Call<S>) -> Result<HttpResponse
 
 pub(crate) async fn deny<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let id = decidable(call).await?;
-    let request = id.clone();
+    let (request, origin) = (id.clone(), consent::origin(call));
     let decided = call
-        .write(|grantex, ctx| async move { grantex.deny_consent(&ctx, request).await })
+        .write(|grantex, ctx| async move { grantex.deny_consent(&ctx, request, origin).await })
         .await;
     let denied = explained(call, id, decided).await?;
     let outcome = ("error", "access_denied");

@@ -73,7 +73,11 @@ async fn the_servers_own_decisions_are_another_chain() {
     assert_eq!(actions(&app, "").await, ["a", "b"]);
     assert_eq!(
         actions(&app, "chain=server").await,
-        ["grantex.grant.created", "grantex.token.exchanged"]
+        [
+            "grantex.grant.approved",
+            "grantex.grant.created",
+            "grantex.token.exchanged"
+        ]
     );
     let list = app
         .get("/v1/audit/entries?chain=server")

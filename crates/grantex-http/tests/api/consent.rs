@@ -117,3 +117,53 @@ async fn other_sites_may_not_decide() {
         .await
         .expect(200);
 }
+
+#[actix_web::test]
+async fn a_decision_is_audited_with_the_address_and_the_browser_it_came_from() {
+    let app = TestApp::start().await;
+    let agent = app.agent(&[]).await;
+    let mut paths = Vec::new();
+    for path in [
+        "/v1/consent/{id}/approve",
+        "/consent/{id}/approve",
+        "/v1/consent/{id}/deny",
+        "/consent/{id}/deny",
+    ] {
+        paths.push(path.replace("{id}", &app.pending(&agent, json!({})).await));
+    }
+    let browsers = ["Mozilla/5.0 (X11)", "", "curl/8.5", &"x".repeat(4_000)];
+    for (path, browser) in paths.iter().zip(browsers) {
+        let answer = app
+            .post(path)
+            .from("198.51.100.9:4711")
+            .header("user-agent", browser)
+            .send()
+            .await;
+        assert!(answer.status < 400, "{path}: {}", answer.status);
+    }
+    let entries = app
+        .get("/v1/audit/entries?chain=server")
+        .key(&app.live)
+        .send()
+        .await
+        .expect(200);
+    let told: Vec<_> = entries["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let metadata = &entry["metadata"];
+            assert_eq!(metadata["clientAddress"], "198.51.100.9");
+            (entry["action"].as_str().unwrap(), metadata.get("userAgent").cloned())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("grantex.grant.approved", Some(json!("Mozilla/5.0 (X11)"))),
+            ("grantex.grant.approved", None),
+            ("grantex.grant.denied", Some(json!("curl/8.5"))),
+            ("grantex.grant.denied", Some(json!("x".repeat(256)))),
+        ]
+    );
+}

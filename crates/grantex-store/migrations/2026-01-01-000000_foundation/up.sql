@@ -150,10 +150,13 @@ CREATE INDEX events_age ON events (created_at);
 CREATE TABLE signing_keys (
     kid TEXT NOT NULL PRIMARY KEY,
     algorithm TEXT NOT NULL,
+    -- Empty when the key was removed.
     sealed_private_key TEXT NOT NULL,
     public_jwk TEXT NOT NULL,
     state TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     activates_at BIGINT NOT NULL,
-    retired_at BIGINT
+    retired_at BIGINT,
+    -- The row of a removed key stays without the private key, so that its kid is taken for ever.
+    removed_at BIGINT
 );

@@ -54,6 +54,11 @@ pub(super) async fn run(pooled: &mut PooledConn, developer: Option<&DeveloperId>
 
 /// Locks the developer's row, before anything else: as every transaction that locks developers does so first, in the order
 /// of their ids, no two of them can wait for each other in a circle, on whichever replica.
+///
+/// It is also why a unit may rely on what the condition of one of its statements saw in rows that it does not lock: that a grant is
+/// in force, say, while its refresh token is used. Whatever revokes a grant, and whatever suspends or deletes an agent, is a
+/// unit of the same developer. It has either committed before this lock was given, and then every statement from here on sees
+/// it (each takes a new snapshot, READ COMMITTED), or it waits until this transaction has ended.
 async fn lock_first(tx: &mut ConnTx<'_>, developer: Option<&DeveloperId>, stall: Duration) -> Result<(), Broken> {
     let Some(developer) = developer else { return Ok(()) };
     match timeout(stall, lock_head(tx, developer)).await {

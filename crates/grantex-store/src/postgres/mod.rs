@@ -36,7 +36,8 @@ use grantex_core::store::{DeveloperHead, Ledger};
 use grantex_core::webhook::work::DeliveryChange;
 
 use crate::rows::{BesideHead, DeliveryChangeRow, HeadRow};
-use crate::schema::{developers, grants};
+use crate::schema::developers;
+use crate::statements::{Fixed, active_grant};
 use ledger::{DeliveryChanges, LedgerInsert};
 use queries::ConnTx;
 
@@ -99,14 +100,9 @@ async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Optio
     Ok(head)
 }
 
-async fn lock_active_grant(conn: &mut Conn, id: &str, now: i64) -> QueryResult<bool> {
-    let active = grants::table
-        .find(id)
-        .filter(grants::revoked_at.is_null())
-        .filter(grants::expires_at.gt(now))
-        .select(grants::id)
-        .for_no_key_update();
-    Ok(active.get_result::<String>(conn).await.optional()?.is_some())
+async fn lock_active_grant(conn: &mut Conn, id: &str, heir: &str, now: i64) -> QueryResult<bool> {
+    let active = active_grant!(id, heir, now).for_no_key_update();
+    Ok(Fixed(active).get_result::<String>(conn).await.optional()?.is_some())
 }
 
 async fn lock_developers(conn: &mut Conn, ids: &[String]) -> QueryResult<()> {

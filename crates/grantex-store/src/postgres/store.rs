@@ -17,7 +17,7 @@ use super::queries::ConnTx;
 use super::runtime::Driver;
 use crate::OpenError;
 use crate::job::{self, Fate, Job};
-use crate::options::{Options, PoolStats, Stats};
+use crate::options::{Health, Options, PoolStats, Stats};
 
 /// Units in one transaction at most.
 const GROUP: usize = 16;
@@ -34,6 +34,7 @@ struct Inner {
     /// Units by the developer they wait for. A developer is in here as long as a task works for it.
     queues: Mutex<Queues>,
     waiting: AtomicUsize,
+    health: Arc<Health>,
     options: Options,
 }
 
@@ -48,6 +49,7 @@ impl PostgresStore {
             driver,
             queues: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            health: Health::new("postgres", &options),
             options,
         };
         let first = inner.pool.get().await;
@@ -81,7 +83,11 @@ impl Store for PostgresStore {
         let mut pooled = self.0.connection().await.map_err(StoreError::unavailable)?;
         let answer = {
             let mut tx = ConnTx::new(&mut pooled.conn);
-            timeout(self.0.options.stall_timeout, work(&mut tx)).await
+            let answer = timeout(self.0.options.stall_timeout, work(&mut tx)).await;
+            if answer.is_ok() && !tx.local.has_failed {
+                self.0.health.answered();
+            }
+            answer
         };
         answer.unwrap_or_else(|_| {
             self.0.give_up(pooled);
@@ -189,7 +195,9 @@ impl Inner {
     }
 
     async fn run(&self, mut pooled: Object<Connector>, developer: Option<&DeveloperId>, jobs: Vec<Box<dyn Job>>) {
-        if !group::run(&mut pooled, developer, jobs, self.options.stall_timeout).await {
+        if group::run(&mut pooled, developer, jobs, self.options.stall_timeout).await {
+            self.health.answered();
+        } else {
             self.give_up(pooled);
         }
     }
@@ -197,14 +205,15 @@ impl Inner {
     async fn connection(&self) -> Result<Object<Connector>, String> {
         self.pool.get().await.map_err(|error| {
             let cause = describe(&error);
-            (self.options.on_connection_error)("postgres", &cause);
+            self.health.failed(&cause);
             cause
         })
     }
 
     /// Closes a connection of which nobody knows what it will answer next.
     fn give_up(&self, pooled: Object<Connector>) {
-        (self.options.on_connection_error)("postgres", "the connection was given up: the server did not answer");
+        self.health
+            .failed("the connection was given up: the server did not answer");
         drop(Object::take(pooled));
     }
 }

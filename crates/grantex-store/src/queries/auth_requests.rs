@@ -11,7 +11,7 @@ use grantex_core::store::{AuthRequestReads, AuthRequestWrites};
 use super::ConnTx;
 use crate::rows::AuthRequestRow;
 use crate::schema::auth_requests::{self, code_expires_at, code_hash, consumed_at, expires_at, grant_id, status};
-use crate::statements::Fixed;
+use crate::statements::{Fixed, requester_is_active};
 
 #[async_trait]
 impl AuthRequestReads for ConnTx<'_> {
@@ -83,7 +83,8 @@ impl AuthRequestWrites for ConnTx<'_> {
             .find(id.as_str())
             .filter(status.eq("approved"))
             .filter(code_hash.eq(hash.as_str()))
-            .filter(code_expires_at.gt(now.as_millis()));
+            .filter(code_expires_at.gt(now.as_millis()))
+            .filter(requester_is_active());
         let update = diesel::update(redeemable).set((
             status.eq("consumed"),
             consumed_at.eq(now.as_millis()),

@@ -198,8 +198,9 @@ impl GrantReads for ConnTx<'_> {
 
 #[async_trait]
 impl GrantWrites for ConnTx<'_> {
-    async fn touch_active_grant(&mut self, id: &GrantId, now: Timestamp) -> Result<bool, StoreError> {
-        let locked = super::super::lock_active_grant(self.conn().await?, id.as_str(), now.as_millis()).await;
+    async fn touch_active_grant(&mut self, id: &GrantId, heir: &AgentId, now: Timestamp) -> Result<bool, StoreError> {
+        let (id, heir, now) = (id.as_str(), heir.as_str(), now.as_millis());
+        let locked = super::super::lock_active_grant(self.conn().await?, id, heir, now).await;
         self.note(locked)
     }
 

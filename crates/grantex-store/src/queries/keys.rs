@@ -14,10 +14,19 @@ use crate::schema::{signing_keys, tokens};
 impl KeyReads for ConnTx<'_> {
     async fn signing_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
         let query = signing_keys::table
+            .filter(signing_keys::removed_at.is_null())
             .order((signing_keys::created_at, signing_keys::kid))
             .select(KeyRow::as_select());
         let rows = query.load(self.conn().await?).await;
         all(self.note(rows)?)
+    }
+
+    async fn was_signing_key_removed(&mut self, kid: &str) -> Result<bool, StoreError> {
+        let removed = signing_keys::table
+            .find(kid)
+            .filter(signing_keys::removed_at.is_not_null());
+        let found = select(exists(removed)).get_result(self.conn().await?).await;
+        self.note(found)
     }
 
     async fn has_live_token(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
@@ -63,11 +72,16 @@ impl KeyWrites for ConnTx<'_> {
         Ok(self.note(count)? == 1)
     }
 
-    async fn remove_signing_key(&mut self, kid: &str) -> Result<bool, StoreError> {
+    async fn remove_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
         let retired = signing_keys::table
             .find(kid)
-            .filter(signing_keys::state.eq(KeyState::Retired.as_str()));
-        let count = diesel::delete(retired).execute(self.conn().await?).await;
+            .filter(signing_keys::state.eq(KeyState::Retired.as_str()))
+            .filter(signing_keys::removed_at.is_null());
+        let update = diesel::update(retired).set((
+            signing_keys::sealed_private_key.eq(""),
+            signing_keys::removed_at.eq(now.as_millis()),
+        ));
+        let count = update.execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)
     }
 }

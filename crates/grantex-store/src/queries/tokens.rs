@@ -14,7 +14,7 @@ use grantex_core::token::{RefreshUse, Token, TokenRecord};
 use super::ConnTx;
 use crate::rows::{GrantRow, Place, RefreshUseChange, TokenRow};
 use crate::schema::{agents, grants, tokens};
-use crate::statements::Fixed;
+use crate::statements::{Fixed, grant_of_token_is_in_force};
 
 /// A token with its grant and its agent's state, in one statement.
 macro_rules! records {
@@ -77,7 +77,8 @@ impl TokenWrites for ConnTx<'_> {
     async fn use_refresh_token(&mut self, id: &TokenId, used: &RefreshUse) -> Result<bool, StoreError> {
         let unused = tokens::table
             .find(id.as_str())
-            .filter(tokens::refresh_used_at.is_null());
+            .filter(tokens::refresh_used_at.is_null())
+            .filter(grant_of_token_is_in_force());
         let update = diesel::update(unused).set(RefreshUseChange::from(used));
         let count = Fixed(update).execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)

@@ -31,7 +31,7 @@ use diesel::sqlite::Sqlite;
 use diesel_async::RunQueryDsl;
 use grantex_core::error::StoreError;
 
-use crate::schema::grants;
+use crate::statements::{Fixed, active_grant};
 use connection::Inline;
 use ledger::{change_deliveries, lock_head, write_ledger};
 use queries::ConnTx;
@@ -62,13 +62,9 @@ async fn settle(_tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn lock_active_grant(conn: &mut Conn, id: &str, now: i64) -> QueryResult<bool> {
-    let active = grants::table
-        .find(id)
-        .filter(grants::revoked_at.is_null())
-        .filter(grants::expires_at.gt(now));
-    let found = active.select(grants::id).get_result::<String>(conn).await.optional()?;
-    Ok(found.is_some())
+async fn lock_active_grant(conn: &mut Conn, id: &str, heir: &str, now: i64) -> QueryResult<bool> {
+    let active = active_grant!(id, heir, now);
+    Ok(Fixed(active).get_result::<String>(conn).await.optional()?.is_some())
 }
 
 #[expect(clippy::unused_async, reason = "the other backend has something to wait for")]

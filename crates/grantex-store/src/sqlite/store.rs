@@ -14,7 +14,7 @@ use super::queries::ConnTx;
 use super::{Conn, writer};
 use crate::OpenError;
 use crate::job::{self, Job};
-use crate::options::{Options, PoolStats, Stats};
+use crate::options::{Health, Options, PoolStats, Stats};
 
 /// A read that takes longer must not be repeated on a thread that serves others.
 const SLOW: Duration = Duration::from_millis(20);
@@ -30,6 +30,7 @@ struct Inner {
     reader_turns: Semaphore,
     wary: Wary,
     writes: mpsc::Sender<Box<dyn Job>>,
+    reading: Arc<Health>,
     options: Options,
 }
 
@@ -42,6 +43,7 @@ impl SqliteStore {
             path: PathBuf::from(path),
             lock_timeout: options.lock_timeout,
         };
+        let reading = Health::new("read", &options);
         let readers = Pool::builder()
             .max_size(options.readers.max(1))
             .min_idle(Some(1))
@@ -49,18 +51,19 @@ impl SqliteStore {
             .max_lifetime(None)
             .idle_timeout(None)
             .connection_timeout(options.acquire_timeout)
-            .error_handler(Box::new(Complain(options.clone())))
+            .error_handler(Box::new(Complain(Arc::clone(&reading))))
             .build(manager)
             .map_err(|error| OpenError::Connect(error.into()))?;
         let (writes, queue) = mpsc::channel(options.queue_capacity.max(1));
         let writer = Conn::with_runtime(writer, Inline);
-        writer::start(writer, queue, Arc::clone(&options.on_connection_error)).map_err(OpenError::Thread)?;
+        writer::start(writer, queue, Health::new("write", &options)).map_err(OpenError::Thread)?;
         let reader_turns = Semaphore::new(usize::try_from(readers.max_size()).unwrap_or(1));
         Ok(Self(Arc::new(Inner {
             readers,
             reader_turns,
             wary: Wary::new(),
             writes,
+            reading,
             options,
         })))
     }
@@ -107,7 +110,7 @@ impl Store for SqliteStore {
             && let Some(conn) = inner.readers.try_get()
         {
             let started = timer();
-            let result = run(conn, work);
+            let result = run(conn, &inner.reading, work);
             if started.elapsed() > SLOW {
                 inner.wary.set();
             }
@@ -117,10 +120,10 @@ impl Store for SqliteStore {
         let Ok(Ok(_turn)) = turn else {
             return Err(StoreError::unavailable("no connection was free in time").into());
         };
-        let readers = inner.readers.clone();
+        let (readers, reading) = (inner.readers.clone(), Arc::clone(&inner.reading));
         let read = tokio::task::spawn_blocking(move || {
             let conn = readers.get().map_err(StoreError::unavailable)?;
-            run(conn, work)
+            run(conn, &reading, work)
         });
         match read.await {
             Ok(result) => result,
@@ -149,13 +152,16 @@ impl Store for SqliteStore {
 }
 
 /// Polls a read to its end, which is at once.
-fn run<T, E, F>(mut conn: PooledConnection<Readers>, work: F) -> Result<T, E>
+fn run<T, E, F>(mut conn: PooledConnection<Readers>, reading: &Health, work: F) -> Result<T, E>
 where
     E: From<StoreError>,
     F: for<'a> FnOnce(&'a mut dyn Reads) -> BoxFuture<'a, Result<T, E>>,
 {
     let mut tx = ConnTx::new(&mut conn);
     let polled = work(&mut tx).now_or_never();
+    if !tx.local.has_failed {
+        reading.answered();
+    }
     polled.unwrap_or_else(|| Err(StoreError::unavailable("a read awaits nothing but the store").into()))
 }
 
@@ -199,16 +205,11 @@ fn timer() -> Instant {
 }
 
 /// Tells of readers that could not be opened.
-struct Complain(Options);
-
-impl std::fmt::Debug for Complain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Complain")
-    }
-}
+#[derive(Debug)]
+struct Complain(Arc<Health>);
 
 impl diesel::r2d2::HandleError<diesel::r2d2::Error> for Complain {
     fn handle_error(&self, error: diesel::r2d2::Error) {
-        (self.0.on_connection_error)("read", &error.to_string());
+        self.0.failed(&error.to_string());
     }
 }

@@ -1,6 +1,7 @@
 //! The one writer: takes the units that are waiting, runs each behind a savepoint, commits once, and answers them all.
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 
 use diesel::QueryResult;
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use super::Conn;
 use super::queries::ConnTx;
 use crate::job::{Fate, Job, Outcome};
-use crate::options::ConnectionErrorHook;
+use crate::options::Health;
 
 /// Units in one commit at most.
 const GROUP: usize = 64;
@@ -24,9 +25,9 @@ const GROUP: usize = 64;
 pub(super) fn start(
     conn: Conn,
     queue: mpsc::Receiver<Box<dyn Job>>,
-    on_error: ConnectionErrorHook,
+    health: Arc<Health>,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let writer = Writer { conn, on_error };
+    let writer = Writer { conn, health };
     thread::Builder::new()
         .name("grantex-writer".to_owned())
         .spawn(move || writer.run(queue))
@@ -53,7 +54,7 @@ statement!(RollBackTo, "ROLLBACK TO unit");
 
 struct Writer {
     conn: Conn,
-    on_error: ConnectionErrorHook,
+    health: Arc<Health>,
 }
 
 impl Writer {
@@ -72,7 +73,7 @@ impl Writer {
 
     fn commit_together(&mut self, group: &mut Vec<Box<dyn Job>>) {
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
-            (self.on_error)("write", &error.to_string());
+            self.health.failed(&error.to_string());
             let fate = Fate::Unavailable(format!("the transaction could not begin: {error}"));
             group.drain(..).for_each(|job| job.finish(&fate));
             return;
@@ -102,7 +103,7 @@ impl Writer {
         let fate = match lost {
             // SQLite gave up the whole transaction (disk full, I/O error, out of memory): nothing of the group is there.
             Some(error) => {
-                (self.on_error)("write", &error.to_string());
+                self.health.failed(&error.to_string());
                 let _ = self.execute("ROLLBACK");
                 Fate::Unavailable(format!("the transaction was lost: {error}"))
             }
@@ -134,9 +135,10 @@ impl Writer {
 
     fn commit(&mut self) -> Fate {
         let Err(error) = self.execute("COMMIT") else {
+            self.health.answered();
             return Fate::Committed;
         };
-        (self.on_error)("write", &error.to_string());
+        self.health.failed(&error.to_string());
         let cause = format!("the commit failed: {error}");
         // After these two the transaction is as it was, and is taken back here. Any other failure of a commit may have left
         // the frames in the log, where the next start would find them.

@@ -127,13 +127,14 @@ pub async fn only_a_grant_in_force_can_be_touched<S: Store>(store: S) {
         .await?);
 
     let end = active.expires_at;
-    let touched = commit!(store, [active, revoked, unknown], |tx| [
-        tx.touch_active_grant(&active.id, now).await?,
-        tx.touch_active_grant(&active.id, end.minus(Lifetime::millis(1)))
+    let heir = &tenant.agent.id;
+    let touched = commit!(store, [active, revoked, unknown, heir], |tx| [
+        tx.touch_active_grant(&active.id, &heir, now).await?,
+        tx.touch_active_grant(&active.id, &heir, end.minus(Lifetime::millis(1)))
             .await?,
-        tx.touch_active_grant(&active.id, end).await?,
-        tx.touch_active_grant(&revoked.id, now).await?,
-        tx.touch_active_grant(&unknown, now).await?,
+        tx.touch_active_grant(&active.id, &heir, end).await?,
+        tx.touch_active_grant(&revoked.id, &heir, now).await?,
+        tx.touch_active_grant(&unknown, &heir, now).await?,
     ]);
     assert_eq!(touched, [true, true, false, false, false]);
     assert_eq!(

@@ -99,7 +99,7 @@ pub async fn a_key_is_retired_and_removed_in_this_order<S: Store>(store: S) {
     assert!(insert(&store, &other, false).await);
     let (kid, now) = (key.kid.clone(), fixtures.now());
     assert!(
-        !commit!(store, [kid], |tx| tx.remove_signing_key(&kid).await?),
+        !commit!(store, [kid], |tx| tx.remove_signing_key(&kid, now).await?),
         "an active key stays"
     );
     assert!(commit!(store, [kid], |tx| tx.retire_signing_key(&kid, now).await?));
@@ -113,13 +113,38 @@ pub async fn a_key_is_retired_and_removed_in_this_order<S: Store>(store: S) {
         ..key
     };
     assert_eq!(all(&store).await, [retired, other.clone()]);
-    assert!(commit!(store, [kid], |tx| tx.remove_signing_key(&kid).await?));
+    assert!(commit!(store, [kid], |tx| tx.remove_signing_key(&kid, now).await?));
     let is_found = commit!(store, [kid], |tx| (
-        tx.remove_signing_key(&kid).await?,
+        tx.remove_signing_key(&kid, now).await?,
         tx.retire_signing_key(&kid, now).await?
     ));
     assert_eq!(is_found, (false, false));
     assert_eq!(all(&store).await, [other]);
+}
+
+pub async fn a_removed_key_stays_removed<S: Store>(store: S) {
+    let fixtures = Fixtures::new(104);
+    let (key, other) = (fixtures.signing_key(), fixtures.signing_key());
+    let (kid, now) = (key.kid.clone(), fixtures.now());
+    assert!(insert(&store, &key, true).await);
+    let other_kid = other.kid.clone();
+    let removed = async || {
+        query!(store, [kid, other_kid], |tx| (
+            tx.was_signing_key_removed(&kid).await?,
+            tx.was_signing_key_removed(&other_kid).await?
+        ))
+    };
+    assert!(commit!(store, [kid], |tx| tx.retire_signing_key(&kid, now).await?));
+    assert_eq!(removed().await, (false, false), "a retired key is still there");
+    assert!(commit!(store, [kid], |tx| tx.remove_signing_key(&kid, now).await?));
+    assert_eq!(removed().await, (true, false));
+    for is_first in [false, true] {
+        assert!(!insert(&store, &key, is_first).await);
+    }
+    assert_eq!(all(&store).await, []);
+    assert!(insert(&store, &other, true).await, "it is no rival of a first key");
+    let kids: Vec<String> = all(&store).await.into_iter().map(|key| key.kid).collect();
+    assert_eq!(kids, [other.kid]);
 }
 
 pub async fn a_key_is_needed_while_a_token_of_it_lives<S: Store>(store: S) {

@@ -24,6 +24,7 @@ mod support;
 mod agents;
 mod audit;
 mod auth_requests;
+mod authority;
 mod developers;
 mod events;
 mod grants;
@@ -152,6 +153,12 @@ case_list! {
         a_kept_answer_can_be_forgotten,
         a_token_is_revoked_once_and_by_its_developer,
     }
+    authority {
+        a_refresh_token_is_used_only_while_its_grant_is_in_force,
+        no_refresh_token_is_used_below_a_deleted_agent,
+        a_code_is_consumed_only_while_its_agent_is_active,
+        a_grant_is_handed_on_only_while_all_concerned_may_act,
+    }
     ledger {
         everything_in_a_ledger_is_there_afterwards,
         the_head_advances_and_the_next_unit_builds_on_it,
@@ -183,6 +190,7 @@ case_list! {
         a_key_is_read_back_as_it_was_written,
         only_one_first_key_of_an_algorithm_is_accepted,
         a_key_is_retired_and_removed_in_this_order,
+        a_removed_key_stays_removed,
         a_key_is_needed_while_a_token_of_it_lives,
     }
     webhooks {

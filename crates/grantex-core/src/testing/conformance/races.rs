@@ -247,7 +247,7 @@ pub async fn no_child_survives_a_revocation_that_ran_beside_its_birth<S: Store>(
                                 .revoke_tree(&developer_id, &parent.id, RevokedBy::Developer, now)
                                 .await?
                                 .counted;
-                        } else if !tx.touch_active_grant(&parent.id, now).await? {
+                        } else if !tx.touch_active_grant(&parent.id, &parent.agent_id, now).await? {
                             return Ok(());
                         }
                         let mut head = tx.lock_head(&developer_id).await?.unwrap();

@@ -72,12 +72,12 @@ pub async fn a_failed_unit_leaves_nothing_behind<S: Store>(store: S) {
                 assert!(tx.set_plan(&id, Plan::Free).await?);
                 assert!(tx.replace_api_key(&id, &hash, &new_hash).await?);
                 tx.insert_agent(&agent).await?;
-                assert!(tx.hide_agent(&id, &own_agent, now).await?);
                 assert!(
                     tx.approve_auth_request(&request.id, now, &new_hash, request.expires_at)
                         .await?
                 );
                 assert!(tx.use_refresh_token(&token.id, &used).await?);
+                assert!(tx.hide_agent(&id, &own_agent, now).await?);
                 assert!(tx.revoke_token(&id, &token.id, now).await?);
                 assert_eq!(
                     tx.revoke_tree(&id, &grant.id, RevokedBy::Developer, now).await?.counted,
@@ -154,7 +154,7 @@ pub async fn a_unit_sees_what_it_wrote<S: Store>(store: S) {
             status.as_str(),
             tx.grant(&developer.id, &grant.id).await?,
             tx.lock_head(&developer.id).await?.unwrap().active_grants,
-            tx.touch_active_grant(&grant.id, now).await?,
+            tx.touch_active_grant(&grant.id, &grant.agent_id, now).await?,
         )
     });
     assert_eq!(found, (Some(developer), Some(agent), "consumed", Some(grant), 1, true));

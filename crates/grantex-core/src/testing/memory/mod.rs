@@ -24,6 +24,7 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     next_failure: Mutex<Option<StoreFailure>>,
+    before_next: Mutex<Option<BoxFuture<'static, ()>>>,
     are_reads_failing: AtomicBool,
 }
 
@@ -47,6 +48,12 @@ impl MemoryStore {
     /// Makes the next unit of work fail, once.
     pub fn fail_next(&self, failure: StoreFailure) {
         *locked(&self.0.next_failure) = Some(failure);
+    }
+
+    /// Lets `work` happen right before the next unit of work begins, once: units of its own are committed then, between what a
+    /// flow has read and what it writes.
+    pub fn before_next_unit(&self, work: impl Future<Output = ()> + Send + 'static) {
+        *locked(&self.0.before_next) = Some(Box::pin(work));
     }
 
     /// From now on reads and pings are refused, or served again.
@@ -79,6 +86,10 @@ impl Store for MemoryStore {
         E: From<StoreError> + Send + 'static,
         F: for<'a> FnOnce(&'a mut dyn Writes) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
+        let before = locked(&self.0.before_next).take();
+        if let Some(before) = before {
+            before.await;
+        }
         let mut state = locked(&self.0.state);
         if !options.admission.begin() {
             return Err(StoreError::Withdrawn.into());
@@ -157,6 +168,16 @@ mod tests {
             insert(&store).await,
             (Err(StoreError::OutcomeUnknown(_)), true)
         ));
+    }
+
+    #[tokio::test]
+    async fn what_is_to_happen_before_a_unit_is_committed_when_it_begins() {
+        let store = MemoryStore::new();
+        let earlier = store.clone();
+        store.before_next_unit(async move { assert!(matches!(insert(&earlier).await, (Ok(true), true))) });
+        let read = store.transact(options(), |tx| Box::pin(async move { tx.has_no_developer().await }));
+        let is_empty: Result<bool, StoreError> = read.await;
+        assert!(matches!(is_empty, Ok(false)));
     }
 
     #[tokio::test]

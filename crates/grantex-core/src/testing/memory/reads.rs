@@ -313,6 +313,10 @@ impl KeyReads for State {
         Ok(keys)
     }
 
+    async fn was_signing_key_removed(&mut self, kid: &str) -> Result<bool, StoreError> {
+        Ok(self.removed_keys.contains(kid))
+    }
+
     async fn has_live_token(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
         Ok(self
             .tokens

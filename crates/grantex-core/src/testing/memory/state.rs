@@ -1,6 +1,6 @@
 //! The rows, and what several queries need of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::webhooks::WebhookRow;
 use crate::agent::{Agent, AgentStatus};
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub keys: BTreeMap<String, StoredKey>,
     pub webhooks: BTreeMap<WebhookId, WebhookRow>,
     pub deliveries: BTreeMap<DeliveryId, Delivery>,
+    /// The kids of keys that were removed.
+    pub removed_keys: BTreeSet<String>,
 }
 
 #[derive(Clone)]
@@ -91,6 +93,23 @@ impl State {
 
     pub fn agent_status(&self, id: &AgentId) -> Option<AgentStatus> {
         self.live_agent(id).map(|agent| agent.status)
+    }
+
+    pub fn may_act(&self, id: &AgentId) -> bool {
+        self.agent_status(id) == Some(AgentStatus::Active)
+    }
+
+    /// Whether neither a grant nor one above it is revoked, and all their agents may act.
+    pub fn is_authority(&self, id: &GrantId) -> bool {
+        let mut next = Some(id);
+        while let Some(id) = next {
+            let Some(row) = self.grants.get(id) else { return false };
+            if !row.is_stored_active() || !self.may_act(&row.grant.agent_id) {
+                return false;
+            }
+            next = row.grant.parent_grant_id.as_ref();
+        }
+        true
     }
 
     pub fn record(&self, token: &Token) -> Result<TokenRecord, StoreError> {

@@ -195,6 +195,10 @@ impl AuthRequestWrites for State {
         now: Timestamp,
         grant: &GrantId,
     ) -> Result<bool, StoreError> {
+        let may_act = |row: &AuthRequestRow| self.may_act(&row.request.agent_id);
+        if !self.auth_requests.get(id).is_some_and(may_act) {
+            return Ok(false);
+        }
         let Some(row) = self.auth_requests.get_mut(id) else {
             return Ok(false);
         };
@@ -219,8 +223,9 @@ impl AuthRequestWrites for State {
 
 #[async_trait]
 impl GrantWrites for State {
-    async fn touch_active_grant(&mut self, id: &GrantId, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.grants.get(id).is_some_and(|row| row.is_in_force(now)))
+    async fn touch_active_grant(&mut self, id: &GrantId, heir: &AgentId, now: Timestamp) -> Result<bool, StoreError> {
+        let is_unexpired = self.grants.get(id).is_some_and(|row| row.is_in_force(now));
+        Ok(is_unexpired && self.is_authority(id) && self.may_act(heir))
     }
 
     async fn revoke_tree(
@@ -290,6 +295,10 @@ fn kept_answer(token: &mut Token) -> Option<&mut Replay> {
 #[async_trait]
 impl TokenWrites for State {
     async fn use_refresh_token(&mut self, id: &TokenId, used: &RefreshUse) -> Result<bool, StoreError> {
+        let is_authority = |token: &Token| self.is_authority(&token.grant_id);
+        if !self.tokens.get(id).is_some_and(is_authority) {
+            return Ok(false);
+        }
         let Some(token) = self.tokens.get_mut(id).filter(|token| token.refresh_use.is_none()) else {
             return Ok(false);
         };
@@ -384,7 +393,8 @@ impl LedgerWrites for State {
 impl KeyWrites for State {
     async fn insert_signing_key(&mut self, key: &StoredKey, is_first: bool) -> Result<bool, StoreError> {
         let is_rival = |other: &StoredKey| other.state == KeyState::Active && other.algorithm == key.algorithm;
-        if self.keys.contains_key(&key.kid) || is_first && self.keys.values().any(is_rival) {
+        let is_known = self.keys.contains_key(&key.kid) || self.removed_keys.contains(&key.kid);
+        if is_known || is_first && self.keys.values().any(is_rival) {
             return Ok(false);
         }
         self.keys.insert(key.kid.clone(), key.clone());
@@ -400,12 +410,12 @@ impl KeyWrites for State {
         Ok(true)
     }
 
-    async fn remove_signing_key(&mut self, kid: &str) -> Result<bool, StoreError> {
+    async fn remove_signing_key(&mut self, kid: &str, _now: Timestamp) -> Result<bool, StoreError> {
         if self.keys.get(kid).is_none_or(|key| key.state != KeyState::Retired) {
             return Ok(false);
         }
         self.keys.remove(kid);
-        Ok(true)
+        Ok(self.removed_keys.insert(kid.to_owned()))
     }
 }
 
