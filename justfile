@@ -61,6 +61,11 @@ fmt:
 docs-metrics:
     cargo run -q -p grantex-server -- docs metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
+# Write the Grafana dashboards in deploy/grafana anew from their source in bins/grantex-dashboards
+[group('change')]
+dashboards:
+    cargo run -q -p grantex-dashboards
+
 # Write the screenshots in docs/images anew, with headless Chromium
 [group('change')]
 screenshots: _server
