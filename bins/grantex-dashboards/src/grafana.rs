@@ -222,22 +222,37 @@ fn panels(dashboard: &Dashboard, variant: Variant) -> Vec<Value> {
             "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1},
         }));
         y += 1;
-        let (mut x, mut tallest) = (0, 0);
-        for shown in &row.panels {
-            if x + shown.width > COLUMNS {
-                y += tallest;
-                (x, tallest) = (0, 0);
+        for line in break_lines(&row.panels) {
+            // As high as the highest beside it, so that there are no holes.
+            let height = line.iter().map(|shown| height(shown.view)).max().unwrap_or(0);
+            let mut x = 0;
+            for shown in line {
+                id += 1;
+                let place = json!({"x": x, "y": y, "w": shown.width, "h": height});
+                laid_out.push(panel(id, shown, &place, variant));
+                x += shown.width;
             }
-            id += 1;
-            let height = height(shown.view);
-            let place = json!({"x": x, "y": y, "w": shown.width, "h": height});
-            laid_out.push(panel(id, shown, &place, variant));
-            x += shown.width;
-            tallest = tallest.max(height);
+            y += height;
         }
-        y += tallest;
     }
     laid_out
+}
+
+/// The panels of each line.
+fn break_lines(panels: &[Panel]) -> Vec<Vec<&Panel>> {
+    let mut lines: Vec<Vec<&Panel>> = Vec::new();
+    let mut used = COLUMNS;
+    for panel in panels {
+        if used + panel.width > COLUMNS {
+            lines.push(Vec::new());
+            used = 0;
+        }
+        used += panel.width;
+        if let Some(line) = lines.last_mut() {
+            line.push(panel);
+        }
+    }
+    lines
 }
 
 const fn height(view: View) -> u64 {
@@ -257,6 +272,10 @@ fn panel(id: u64, panel: &Panel, place: &Value, variant: Variant) -> Value {
     if panel.view == View::Gauge {
         set(&mut defaults, "min", json!(0));
         set(&mut defaults, "max", json!(1));
+    }
+    if panel.view == View::Stat && panel.unit == Unit::Count {
+        // Prometheus extrapolates what a counter has grown by.
+        set(&mut defaults, "decimals", json!(0));
     }
     if let Some(text) = panel.when_empty {
         set(&mut defaults, "noValue", json!(text));
@@ -326,8 +345,9 @@ fn custom(panel: &Panel) -> Value {
     let is_stacked = panel.view == View::Stacked;
     json!({
         "drawStyle": "line",
-        "lineWidth": 1,
-        "fillOpacity": if is_stacked { 30 } else { 5 },
+        // On a stack the line of a series that is 0 would lie on top of the others.
+        "lineWidth": u8::from(!is_stacked),
+        "fillOpacity": if is_stacked { 60 } else { 5 },
         "showPoints": "never",
         "spanNulls": false,
         "axisSoftMin": 0,

@@ -1,5 +1,6 @@
 """The monitoring artefacts of the repository, as data: dashboards, rules, runbooks, the documented metrics."""
 
+import functools
 import json
 import re
 from dataclasses import dataclass
@@ -90,10 +91,12 @@ class Rule:
         return f"{self.file} / {self.alert or self.json['record']}"
 
 
+@functools.cache
 def dashboards(directory: Path = PROVISIONED) -> list[Dashboard]:
     return [Dashboard(path, json.loads(path.read_text())) for path in sorted(directory.glob("*.json"))]
 
 
+@functools.cache
 def rules() -> list[Rule]:
     return [
         Rule(path.name, group["name"], rule)
@@ -107,6 +110,7 @@ def alerts() -> list[Rule]:
     return [rule for rule in rules() if rule.alert]
 
 
+@functools.cache
 def recorded() -> set[str]:
     return {rule.json["record"] for rule in rules() if not rule.alert}
 
@@ -118,6 +122,7 @@ def label_values(query: str) -> tuple[str, str]:
     return match.group(1), match.group(2)
 
 
+@functools.cache
 def documented_metrics() -> dict[str, str]:
     """The names in docs/metrics.md with their types."""
     table = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \|", METRICS.read_text(), re.MULTILINE)

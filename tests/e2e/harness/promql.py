@@ -1,5 +1,6 @@
 """What a PromQL expression asks for: metrics, matchers, ranges, labels."""
 
+import functools
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,6 +26,7 @@ class Selector:
         return self.metric + "{" + ",".join(f'{label}{op}"{value}"' for label, op, value in self.matchers) + "}"
 
 
+@functools.cache
 def selectors(expr: str) -> list[Selector]:
     """Every selector of an expression; raises ValueError when it does not parse."""
     found: list[Selector] = []

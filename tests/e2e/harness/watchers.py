@@ -220,15 +220,15 @@ class AlertReceiver:
 
 
 class Exposition:
-    """A target that exports what a test puts into `text`."""
+    """A target that exports what `render` gives."""
 
     def __init__(self, text: str = ""):
-        self.text = text
+        self.render = lambda: text
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                body = outer.text.encode()
+                body = outer.render().encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(body)))

@@ -210,12 +210,14 @@ fn webhooks_and_anomalies() -> Row {
                 "Delivery attempts by outcome: retried ones are tried again, failed ones are given up. See \
                 the dashboard Grantex Webhooks.",
             )
+            .width(6)
             .unit(Unit::PerSecond)
             .query(rate_by("status", "grantex_webhook_deliveries_total"), "{{status}}"),
             lines(
                 "Webhooks Waiting",
                 "Deliveries that are due or wait for their next attempt. Growing: receivers are slow or gone.",
             )
+            .width(6)
             .query(max("grantex_webhook_queue_depth{state=\"due\"}"), "due")
             .query(max("grantex_webhook_queue_depth{state=\"scheduled\"}"), "scheduled"),
             stacked(
@@ -223,6 +225,7 @@ fn webhooks_and_anomalies() -> Row {
                 "Anomalies a second by severity. Review what is new through the anomalies API; high and \
                 critical at once.",
             )
+            .width(6)
             .unit(Unit::PerSecond)
             .query(rate_by("severity", "grantex_anomalies_detected_total"), "{{severity}}"),
             stacked(
@@ -230,6 +233,7 @@ fn webhooks_and_anomalies() -> Row {
                 "Connections that wait for events. A fall to 0: a deployment, or a proxy that closes idle \
                 connections.",
             )
+            .width(6)
             .query(sum_by("transport", "grantex_event_streams"), "{{transport}}"),
         ],
     )

@@ -163,8 +163,7 @@ fn processes() -> Row {
                 "Resident memory. A steady rise over days without more grants or traffic: report it.",
             )
             .unit(Unit::Bytes)
-            .query(series("process_resident_memory_bytes"), "{{instance}}, resident")
-            .query(series("process_virtual_memory_bytes"), "{{instance}}, virtual"),
+            .query(series("process_resident_memory_bytes"), "{{instance}}"),
             lines(
                 "Open Files",
                 "Share of the file descriptors that are open. Near 1: raise the limit (LimitNOFILE).",
