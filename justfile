@@ -71,6 +71,11 @@ dashboards:
 screenshots: _server
     SCREENSHOTS=1 {{ just_executable() }} e2e test_pages.py
 
+# Write the pictures in docs/images/monitoring anew: the dashboards, drawn from what a live Prometheus answers
+[group('change')]
+monitoring-pictures: _server
+    MONITORING_PICTURES=1 {{ just_executable() }} e2e test_monitoring_pictures.py
+
 # End-to-end tests against the real server, with the published client (`just e2e -k refresh` for some of them)
 [group('end to end')]
 e2e *args: _server

@@ -62,12 +62,19 @@ class World:
         self.server, self.cluster, self.prometheus = server, cluster, prometheus
         self.exposition, self.stranger = exposition, stranger
         self.address = f"127.0.0.1:{server.port}"
-        self.targets = {self.address: "grantex"}
-        self.show()
+        self.lock, self.targets = threading.Lock(), []
+        self.watch(self.address)
 
-    def show(self, **more: str):
-        """Has Prometheus scrape the server, and the given addresses besides."""
-        self.prometheus.set_targets(self.targets | {address: "grantex" for address in more.values()})
+    def watch(self, address: str):
+        """Has Prometheus scrape this address too."""
+        with self.lock:
+            self.targets.append(address)
+            self.prometheus.set_targets(self.targets)
+
+    def forget(self, address: str):
+        with self.lock:
+            self.targets.remove(address)
+            self.prometheus.set_targets(self.targets)
 
     def developer(self, mode: str = "sandbox") -> Developer:
         return Developer(self.server, mode, "Fault")
@@ -228,26 +235,29 @@ def restarts(world: World, until: Until):
 
 
 def lost_target(world: World, until: Until):
-    world.prometheus.set_targets({})
+    world.forget(world.address)
     until.wait()
-    world.show()
+    world.watch(world.address)
 
 
 def strange_target(world: World, until: Until):
-    world.show(stranger=world.stranger.address)
+    world.watch(world.stranger.address)
     until.wait()
-    world.show()
+    world.forget(world.stranger.address)
 
 
-def told(world: World, until: Until):
-    """What cannot be brought about here is told by a target that looks like a server."""
+def tell(world: World, until: Until, lines: Callable[[int], str]):
+    """Exports what `lines` gives for the seconds since the beginning, as a server would."""
     began = time.monotonic()
+    world.exposition.render = lambda: 'grantex_build_info{version="0.0.0-told"} 1\n' + lines(int(time.monotonic() - began))
+    world.watch(world.exposition.address)
+    until.wait()
+    world.forget(world.exposition.address)
 
-    def lines() -> str:
-        grown = int(time.monotonic() - began)
-        series = "\n".join(f"simulated_{number} 1" for number in range(20_001))
-        return f"""\
-grantex_build_info{{version="0.0.0-simulated"}} 1
+
+def told_troubles(world: World, until: Until):
+    many_series = "\n".join(f"told_{number} 1" for number in range(20_001))
+    tell(world, until, lambda grown: f"""\
 grantex_signing_keys{{state="signing"}} 0
 process_open_fds 900
 process_max_fds 1000
@@ -256,18 +266,19 @@ grantex_anomalies_detected_total{{type="rate_spike",severity="critical"}} {grown
 grantex_anomalies_unacknowledged 21
 grantex_policy_decisions_total{{decision="allow"}} {grown}
 grantex_policy_decisions_total{{decision="deny"}} {grown * 9}
+grantex_policy_backend_errors_total{{backend="opa"}} {grown}
 grantex_webhook_deliveries_total{{status="delivered"}} {grown * 5}
 grantex_webhook_deliveries_total{{status="failed"}} {grown * 5}
 grantex_webhook_oldest_pending_seconds 4000
 grantex_webhook_queue_depth{{state="due"}} 1001
 grantex_webhook_endpoints_disabled_total{{reason="gone"}} {grown}
-{series}
-"""
+{many_series}
+""")
 
-    world.exposition.render = lines
-    world.show(simulated=world.exposition.address)
-    until.wait()
-    world.show()
+
+def told_stall(world: World, until: Until):
+    """Webhooks are due, and nobody delivers any."""
+    tell(world, until, lambda _: 'grantex_webhook_queue_depth{state="due"} 3\n')
 
 
 # Each phase is a set of faults that do not hide each other; between phases everything must become quiet again.
@@ -282,13 +293,14 @@ PHASES: dict[str, list[Fault]] = {
         Fault("tokens are forged", True, alerts("GrantexForgedTokens:warning"), forged_tokens),
         Fault("a hundred grants are revoked", True, alerts("GrantexRevocationSpike:warning", "GrantexLargeCascade:warning"), mass_revocation),
         Fault("a key never signs", True, alerts("GrantexKeyRotationStuck:warning"), stuck_rotation),
-        Fault("told by a target", False, alerts(
+        Fault("a target tells of it", False, alerts(
             "GrantexVersionSkew:info", "GrantexNoSigningKey:critical", "GrantexFileDescriptors:warning",
             "GrantexLogLinesDropped:warning", "GrantexTooManySeries:warning", "GrantexAnomalies:warning+critical",
             "GrantexCriticalAnomaly:critical", "GrantexAnomaliesUnacknowledged:warning", "GrantexPolicyDenials:warning",
+            "GrantexPolicyBackendErrors:warning",
             "WebhookDeliveryFailure:warning", "GrantexWebhookSuccess:warning+critical", "GrantexWebhookBacklog:warning+critical",
             "GrantexWebhookQueue:warning", "GrantexWebhookEndpointDisabled:info",
-        ), told),
+        ), told_troubles),
         Fault("a session holds a lock", True, alerts("GrantexWriteQueue:warning"), held_lock),
     ],
     "database": [
@@ -302,6 +314,9 @@ PHASES: dict[str, list[Fault]] = {
     ],
     "restarts": [Fault("the server is killed again and again", True, alerts("GrantexRestarting:warning"), restarts)],
     "down": [Fault("the server is dead", True, alerts("GrantexHealthCheckFailing:warning+critical", "GrantexDown:critical"), dead_server)],
-    "target": [Fault("another service answers", True, alerts("GrantexMetricsMissing:warning"), strange_target)],
+    "target": [
+        Fault("another service answers", True, alerts("GrantexMetricsMissing:warning"), strange_target),
+        Fault("a target tells of it", False, alerts("GrantexWebhookStalled:critical"), told_stall),
+    ],
     "absent": [Fault("the target is lost", True, alerts("GrantexAbsent:critical"), lost_target)],
 }

@@ -66,13 +66,13 @@ class Process:
 
 
 class Prometheus(Process):
-    """Scrapes the targets that `set_targets` names, each second, and evaluates the given rules as often."""
+    """Scrapes the targets that `set_targets` names as the job grantex, each second, and evaluates the given rules as often."""
 
     program = "prometheus"
 
     def __init__(self, directory: Path, rule_files: list[Path], alertmanager: "Alertmanager | None" = None):
         super().__init__(directory)
-        self.set_targets({})
+        self.set_targets([])
         labels = {"cluster": "test", "grantex_runbooks": "https://git.example", "grantex_grafana": "https://grafana.example"}
         drop = {"action": "labeldrop", "regex": "grantex_(runbooks|grafana)"}
         managers = [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}] if alertmanager else []
@@ -92,9 +92,8 @@ class Prometheus(Process):
             "--rules.alert.resend-delay=1s", "--log.level=warn",
         ]
 
-    def set_targets(self, targets: dict[str, str]):
-        """Addresses by the job they are scraped as."""
-        groups = [{"targets": [address], "labels": {"job": job}} for address, job in targets.items()]
+    def set_targets(self, addresses: list[str]):
+        groups = [{"targets": addresses}]
         draft = self.directory / "targets.json.new"
         draft.write_text(json.dumps(groups))
         draft.rename(self.directory / "targets.json")

@@ -11,7 +11,7 @@ pub(super) fn dashboard() -> Dashboard {
         description: "Reuse, refusals, revocations, anomalies and keys: whether somebody is trying something.",
         variables: Vec::new(),
         links: Vec::new(),
-        rows: vec![now(), refusals(), grants(), anomalies(), keys()],
+        rows: vec![now(), refusals(), grants(), people(), anomalies(), keys()],
         exceptions: Vec::new(),
     }
 }
@@ -147,14 +147,12 @@ fn refusals() -> Row {
             .query(quantile(0.5, "grantex_policy_evaluation_seconds"), "p50")
             .query(quantile(0.99, "grantex_policy_evaluation_seconds"), "p99"),
             lines(
-                "Consent",
-                "What people decided. Many refusals: an agent asks for what people do not expect.",
+                "Policy Backend Errors",
+                "Policies that could not be asked, by backend; what is not decided is refused. Not 0: see the \
+                runbook of GrantexPolicyBackendErrors.",
             )
             .unit(Unit::PerSecond)
-            .query(
-                rate_by("status", r#"grantex_consent_total{status=~"approved|denied"}"#),
-                "{{status}}",
-            ),
+            .query(rate_by("backend", "grantex_policy_backend_errors_total"), "{{backend}}"),
         ],
     )
 }
@@ -178,33 +176,54 @@ fn grants() -> Row {
             .query(quantile(0.5, "grantex_delegation_depth"), "p50")
             .query(quantile(0.99, "grantex_delegation_depth"), "p99"),
             lines(
-                "Time to Decide",
-                "How long people take on the consent page. Below two seconds for most: they no longer read \
-                it.",
-            )
-            .unit(Unit::Seconds)
-            .query(quantile(0.5, "grantex_consent_decision_seconds"), "p50")
-            .query(quantile(0.9, "grantex_consent_decision_seconds"), "p90"),
-            stacked(
-                "Agents Changed",
-                "Agents registered, suspended, deleted. What you did not do: see the audit entries of the \
-                developer.",
-            )
-            .unit(Unit::PerSecond)
-            .query(rate_by("change", "grantex_agent_changes_total"), "{{change}}"),
-            lines(
                 "Delegations",
                 "Grants that were handed on. A burst by one agent is in its log.",
             )
             .unit(Unit::PerSecond)
             .query(rate("grantex_token_delegations_total"), "delegations"),
+            stacked(
+                "Agents Changed",
+                "Agents registered, suspended, deleted. What you did not do: see the audit entries of the \
+                developer.",
+            )
+            .width(12)
+            .unit(Unit::PerSecond)
+            .query(rate_by("change", "grantex_agent_changes_total"), "{{change}}"),
             lines(
                 "Audit Entries",
                 "Entries that developers wrote. A fall to 0 while there is traffic: a client stopped writing \
                 them.",
             )
+            .width(12)
             .unit(Unit::PerSecond)
             .query(rate("grantex_audit_entries_logged_total"), "entries"),
+        ],
+    )
+}
+
+fn people() -> Row {
+    row(
+        "People",
+        vec![
+            lines(
+                "Consent",
+                "What people decided. Many refusals: an agent asks for what people do not expect.",
+            )
+            .width(12)
+            .unit(Unit::PerSecond)
+            .query(
+                rate_by("status", r#"grantex_consent_total{status=~"approved|denied"}"#),
+                "{{status}}",
+            ),
+            lines(
+                "Time to Decide",
+                "How long people take on the consent page. Below two seconds for most: they no longer read \
+                it.",
+            )
+            .width(12)
+            .unit(Unit::Seconds)
+            .query(quantile(0.5, "grantex_consent_decision_seconds"), "p50")
+            .query(quantile(0.9, "grantex_consent_decision_seconds"), "p90"),
         ],
     )
 }

@@ -37,6 +37,14 @@ fn recorded(name: &str) -> String {
     format!("{name}{{{CHOSEN}}}")
 }
 
+/// At least -1: far below 0 it does not matter how far, and the rest would be flat.
+fn budget_left() -> String {
+    format!(
+        "clamp_min({}, -1)",
+        recorded("job_slo:grantex_slo_error_budget_left:ratio")
+    )
+}
+
 fn now() -> Row {
     row(
         "Now",
@@ -47,10 +55,7 @@ fn now() -> Row {
                 promise is broken; stop changing things until it recovers.",
             )
             .unit(Unit::Share)
-            .query(
-                format!("min({})", recorded("job_slo:grantex_slo_error_budget_left:ratio")),
-                "left",
-            )
+            .query(format!("min({})", budget_left()), "left")
             .bad_below(0.25, 0.0),
             stat(
                 "Fastest Burn",
@@ -83,7 +88,7 @@ fn budget() -> Row {
             )
             .width(12)
             .unit(Unit::Share)
-            .query(recorded("job_slo:grantex_slo_error_budget_left:ratio"), "{{slo}}")
+            .query(budget_left(), "{{slo}}")
             .bad_below(0.25, 0.0),
             lines("Errors", "Share of requests that broke their promise, over 5 minutes.")
                 .width(12)

@@ -32,9 +32,9 @@ fn now() -> Row {
             .bad_below(0.98, 0.95)
             .when_empty("no deliveries"),
             stat(
-                "Oldest Due",
-                "How long the delivery that is due for longest has been waiting. More than 5 min: the workers \
-                hang or cannot keep up.",
+                "Oldest Waiting",
+                "How long ago the oldest event happened that waits for an endpoint, retries included. More than \
+                5 min while much is due: webhooks are late. Alone: one receiver refuses.",
             )
             .unit(Unit::Seconds)
             .query(max("grantex_webhook_oldest_pending_seconds"), "age")
@@ -100,9 +100,9 @@ fn deliveries() -> Row {
             .width(12)
             .query(max_by("state", "grantex_webhook_queue_depth"), "{{state}}"),
             lines(
-                "Age of the Oldest Due",
-                "How long the delivery that is due for longest has been waiting. Rising by a second a second: \
-                nothing is delivered at all.",
+                "Age of the Oldest Waiting",
+                "How long ago the oldest event happened that waits for an endpoint, retries included. Rising by a \
+                second a second: it is never taken.",
             )
             .width(12)
             .unit(Unit::Seconds)
