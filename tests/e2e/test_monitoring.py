@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from harness.artefacts import OF_PROMETHEUS, alerts, dashboards, documented_metrics, family_of, label_values, recorded, rules
+from harness.extras import Extras
 from harness.fastforward import fast_rules
 from harness.faults import PHASES, Expected, World
 from harness.postgres import Cluster
@@ -99,6 +100,8 @@ class Stage:
         self.began = time.time()
         self.traffic = Traffic(self.server)
         keep(self.traffic.stop)
+        extras = Extras(self.traffic.sandbox, self.traffic.agents[0])
+        keep(extras.stop)
         wait_until(lambda: self.traffic.rounds >= 40, "ordinary traffic", seconds=120, every=0.2)
         # The longest window of the fast rules, so that all of them have seen traffic only.
         wait_until(lambda: time.time() - self.began > 25, "the windows of the rules to be full", seconds=60, every=0.5)
