@@ -17,7 +17,7 @@ DASHBOARD = re.compile(r"^\{\{ \$externalLabels\.grantex_grafana \}\}/d/([\w-]+)
 
 
 def promtool(*arguments) -> str:
-    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
