@@ -61,10 +61,20 @@ fmt:
 docs-metrics:
     cargo run -q -p grantex-server -- docs metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
+# Write the Grafana dashboards in deploy/grafana anew from their source in bins/grantex-dashboards
+[group('change')]
+dashboards:
+    cargo run -q -p grantex-dashboards
+
 # Write the screenshots in docs/images anew, with headless Chromium
 [group('change')]
 screenshots: _server
     SCREENSHOTS=1 {{ just_executable() }} e2e test_pages.py
+
+# Write the pictures in docs/images/monitoring anew: the dashboards, drawn from what a live Prometheus answers
+[group('change')]
+monitoring-pictures: _server
+    MONITORING_PICTURES=1 {{ just_executable() }} e2e test_monitoring_pictures.py
 
 # End-to-end tests against the real server, with the published client (`just e2e -k refresh` for some of them)
 [group('end to end')]
