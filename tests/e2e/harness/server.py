@@ -23,7 +23,7 @@ def binary() -> Path:
     return path
 
 
-def _die_with_parent():
+def die_with_parent():
     """So that an interrupted test run leaves no server behind."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
@@ -60,7 +60,7 @@ class Server:
         with open(self.log.path, "ab") as out, open(self.stderr_path, "ab") as err:
             self.process = subprocess.Popen(
                 [binary()], cwd=self.directory, env=self.environment,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=_die_with_parent,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=die_with_parent,
             )
         wait_until(self._answers, f"the server on {self.backend} to be ready", seconds=30)
         return self
