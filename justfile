@@ -84,7 +84,7 @@ e2e *args: _server
 
 [private]
 _server:
-    cargo build -p grantex-server
+    cargo build -p grantex-server -p webhook-receiver
 
 # Load benchmark; writes docs/benchmarks.md (arguments go to scripts/bench)
 [group('end to end')]
