@@ -16,6 +16,7 @@ mod markdown;
 mod measure;
 mod prepare;
 mod process;
+mod receiver;
 mod report;
 mod score;
 mod signing;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::command::{Command, fill, publish, run, start};
+use crate::command::{Command, fill, publish, run, start, webhooks};
 use crate::error::BenchError;
 
 #[derive(Parser)]
@@ -65,6 +66,7 @@ fn dispatch(command: Command) -> Result<u64, BenchError> {
         Command::Run(options) => runtime.block_on(run::run(options)),
         Command::Fill(options) => runtime.block_on(fill::fill(options)),
         Command::Start(options) => runtime.block_on(start::start(options)),
+        Command::Webhooks(options) => runtime.block_on(webhooks::webhooks(options)),
         Command::Report(options) => publish::publish(options).map(|()| 0),
     }
 }

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::measure::{Operation, float};
 use crate::report::{
-    Labels, OperationReport, Record, RunReport, StartReport, mib, micros, milliseconds, ratio, spread, statuses,
+    Labels, OperationReport, Record, RunReport, StartReport, WebhookReport, mib, micros, milliseconds, ratio, spread,
+    statuses,
 };
 use crate::score::{Score, label, title, unmeasured};
 use crate::table::{Table, whole};
-use crate::targets::{FLAT, IDLE_KIB, LOADED_KIB, P99_MS, READY_MS, Verdict, goal};
+use crate::targets::{
+    EVENT_AGE_MS, FLAT, IDLE_KIB, LOADED_KIB, P99_MS, READY_MS, Verdict, deliveries_per_second, goal,
+};
 
 const HEAD: &str = "\
 # Benchmarks
@@ -39,11 +42,13 @@ pub fn page(records: &[Record]) -> String {
     let mut runs: Vec<&RunReport> = Vec::new();
     let mut filled: Vec<&RunReport> = Vec::new();
     let mut starts: Vec<&StartReport> = Vec::new();
+    let mut webhooks: Vec<&WebhookReport> = Vec::new();
     for record in records {
         match record {
             Record::Run(run) if run.grants.is_some() => filled.push(run),
             Record::Run(run) => runs.push(run),
             Record::Start(start) => starts.push(start),
+            Record::Webhooks(report) => webhooks.push(report),
         }
     }
     // With many developers first: the goals are about them.
@@ -56,6 +61,7 @@ pub fn page(records: &[Record]) -> String {
     }
     sections.push_str(&memory_section(&runs, &starts, &mut score));
     sections.push_str(&growth_section(&filled, &mut score));
+    sections.push_str(&webhook_section(&webhooks, &mut score));
 
     score.unmeasured = unmeasured(&runs, &starts, &filled);
     format!(
@@ -89,6 +95,7 @@ fn machines(records: &[Record]) -> String {
         let (machine, labels) = match record {
             Record::Run(run) => (&run.machine, &run.labels),
             Record::Start(start) => (&start.machine, &start.labels),
+            Record::Webhooks(report) => (&report.machine, &report.labels),
         };
         format!(
             "- {}, {} cores, {:.0} GiB of memory, Linux {}, database on {}\n",
@@ -196,6 +203,63 @@ fn failures(operation: &OperationReport) -> String {
 
 fn met(condition: bool) -> &'static str {
     if condition { "met" } else { "**missed**" }
+}
+
+fn webhook_section(reports: &[&WebhookReport], score: &mut Score) -> String {
+    let mut table = Table::new(&[
+        "server",
+        "backlog",
+        "endpoints",
+        "target /s",
+        "deliveries/s",
+        "verdict",
+        "CPU µs",
+        "doubled",
+        "missing",
+        "events/s",
+        "age p50 ms",
+        "age p99 ms",
+        "age max ms",
+        "verdict",
+    ]);
+    for report in reports {
+        let server = title(&report.labels);
+        let goal = deliveries_per_second(label(&report.labels, "store"));
+        let (is_fast, is_prompt) = (
+            report.per_second >= goal && report.missing == 0,
+            report.p99_ms < EVENT_AGE_MS,
+        );
+        score.count(is_fast, || {
+            format!("{server}: webhook deliveries: {}/s", whole(report.per_second))
+        });
+        score.count(is_prompt, || {
+            format!("{server}: age of events: p99 {:.0} ms", report.p99_ms)
+        });
+        table.row(vec![
+            server,
+            whole(float(report.backlog)),
+            report.developers.to_string(),
+            format!("≥ {}", whole(goal)),
+            whole(report.per_second),
+            met(is_fast).to_owned(),
+            report.cpu_micros.map_or_else(|| "-".to_owned(), whole),
+            whole(float(report.doubled)),
+            whole(float(report.missing)),
+            whole(report.events_per_second),
+            whole(report.p50_ms),
+            whole(report.p99_ms),
+            whole(report.max_ms),
+            met(is_prompt).to_owned(),
+        ]);
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!(
+        "## Webhooks\n\nA backlog of paused endpoints is released and drains to receivers in the generator; then events are made at a \
+         steady rate, and their age is taken at their first arrival. A p99 under {EVENT_AGE_MS:.0} ms is wanted.\n\n{}\n",
+        table.to_markdown()
+    )
 }
 
 fn memory_section(runs: &[&RunReport], starts: &[&StartReport], score: &mut Score) -> String {

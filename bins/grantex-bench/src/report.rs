@@ -19,6 +19,7 @@ const UNMEASURED: &str = "not measured";
 pub enum Record {
     Run(RunReport),
     Start(StartReport),
+    Webhooks(WebhookReport),
 }
 
 /// What the caller wants remembered with a result: store, algorithm, date, commit and the like.
@@ -62,6 +63,50 @@ pub struct StartReport {
     pub machine: Machine,
     pub ready_ms: Vec<f64>,
     pub idle_kib: Vec<u64>,
+}
+
+/// How webhook deliveries drained, and how old events were when they arrived.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookReport {
+    pub labels: Labels,
+    pub machine: Machine,
+    /// Developers with one endpoint each.
+    pub developers: usize,
+    /// Deliveries that waited.
+    pub backlog: u64,
+    /// Deliveries a second while they drained.
+    pub per_second: f64,
+    /// Requests beyond one for each delivery.
+    pub doubled: u64,
+    /// Processor time of the server for each delivery of the drain.
+    pub cpu_micros: Option<f64>,
+    /// Events a second while their age was measured.
+    pub events_per_second: f64,
+    /// Age of events at their arrival, of the slowest endpoint.
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+    /// Deliveries that never came.
+    pub missing: u64,
+}
+
+impl WebhookReport {
+    pub fn to_text(&self) -> String {
+        format!(
+            "{} deliveries to {} endpoints: {}/s, {} doubled, {} missing; at {} events/s from event to receiver: p50 {:.0} ms, p99 {:.0} ms, \
+             max {:.0} ms\n",
+            self.backlog,
+            self.developers,
+            whole(self.per_second),
+            self.doubled,
+            self.missing,
+            whole(self.events_per_second),
+            self.p50_ms,
+            self.p99_ms,
+            self.max_ms,
+        )
+    }
 }
 
 /// One measured operation.

@@ -4,6 +4,14 @@ use crate::measure::Operation;
 use crate::report::{OperationReport, RunReport};
 use crate::table::whole;
 
+/// The age in milliseconds that 99 of 100 events may have when they arrive, at 200 events a second.
+pub const EVENT_AGE_MS: f64 = 250.0;
+
+/// Webhook deliveries a second that a store must reach.
+pub fn deliveries_per_second(store: &str) -> f64 {
+    if store == "sqlite" { 2_000.0 } else { 1_500.0 }
+}
+
 /// The 99th percentile of every operation stays under this.
 pub const P99_MS: f64 = 25.0;
 pub const IDLE_KIB: u64 = 40 * 1024;

@@ -4,6 +4,7 @@ pub mod fill;
 pub mod publish;
 pub mod run;
 pub mod start;
+pub mod webhooks;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub enum Command {
     Fill(fill::Options),
     /// Measure how long a server takes from start to ready on its database, and its idle memory
     Start(start::Options),
+    /// Measure how fast webhook deliveries drain, and how old events are when they arrive
+    Webhooks(webhooks::Options),
     /// Write result files up as a Markdown page with the targets beside the figures
     Report(publish::Options),
 }

@@ -78,6 +78,9 @@ pub enum WebhookError {
     /// There is no such endpoint.
     #[error("there is no such webhook")]
     NotFound,
+    /// The endpoint is disabled.
+    #[error("the webhook is disabled; resume it first")]
+    Disabled,
     /// The URL may not be called.
     #[error(transparent)]
     Url(#[from] UrlRefusal),
@@ -286,11 +289,16 @@ impl<S: Store> Grantex<S> {
     }
 
     /// Sends a test event to an endpoint, whatever it subscribed to, through the ordinary machinery.
+    ///
+    /// # Errors
+    /// [`WebhookError::Disabled`]: nothing is sent to a disabled endpoint until it is resumed.
     pub async fn test_webhook(&self, ctx: &Context, developer: &Developer, id: WebhookId) -> Result<(), WebhookError> {
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 unit.lock_head().await?;
-                found(unit, &id).await?;
+                if matches!(found(unit, &id).await?.state, WebhookState::Disabled(_)) {
+                    return Err(WebhookError::Disabled);
+                }
                 unit.record(Event::WebhookTested { webhook_id: id });
                 Ok(())
             })

@@ -279,6 +279,8 @@ impl<S: Store> Grantex<S> {
         webhook: &Webhook,
         reason: DisabledReason,
     ) -> Result<(), StoreError> {
+        // A context of its own: the caller's may be as old as the server.
+        let ctx = &self.context(ctx.logger().clone(), ctx.request_id().to_owned());
         let id = webhook.id.clone();
         self.transact(ctx, Some(&webhook.developer_id), move |unit| {
             Box::pin(async move {

@@ -196,6 +196,7 @@ impl From<WebhookError> for ApiError {
         match error {
             WebhookError::NotOffered => Self::not_configured("this server does not send webhooks"),
             WebhookError::NotFound => Self::not_found("webhook"),
+            WebhookError::Disabled => Self::new(StatusCode::CONFLICT, "CONFLICT", error.to_string()),
             WebhookError::Url(refusal) => Self::field("url", &refusal.to_string()),
             WebhookError::PlanLimit(limit) => limit.into(),
             WebhookError::Sealing(error) => Self::internal(error),

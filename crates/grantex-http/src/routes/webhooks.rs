@@ -71,7 +71,7 @@ pub(crate) const TEST: Endpoint = Endpoint::post(
     "Sends a webhook.test event to a webhook",
 )
 .gives(202, schema::<Accepted>)
-.refuses(&[404]);
+.refuses(&[404, 409]);
 pub(crate) const STATISTICS: Endpoint = Endpoint::get(
     "/v1/webhooks/{id}/stats",
     Access::Key,
