@@ -40,6 +40,15 @@ impl Position {
     }
 }
 
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning {
+    /// Behind this position.
+    pub after: i64,
+    /// The position of the newest event at that time.
+    pub newest: i64,
+}
+
 /// Why nobody can go on behind a position without missing something.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
@@ -99,7 +108,11 @@ impl<S: Store> Grantex<S> {
     ///
     /// # Errors
     /// [`ResumeError`] when something would be missed, or when `after` names nothing.
-    pub async fn resume_events(&self, developer: &DeveloperId, after: Option<Position>) -> Result<i64, ResumeError> {
+    pub async fn resume_events(
+        &self,
+        developer: &DeveloperId,
+        after: Option<Position>,
+    ) -> Result<Beginning, ResumeError> {
         let developer = developer.clone();
         self.store
             .read(move |tx| {
@@ -114,11 +127,11 @@ impl<S: Store> Grantex<S> {
                     };
                     // Read last, so that an event found by its id cannot be ahead of it.
                     let range = tx.event_range(&developer).await?;
-                    match after {
-                        None => Ok(range.newest),
-                        Some(after) if after > range.newest => Err(ResumeError::Ahead),
-                        Some(after) if after < range.oldest.saturating_sub(1) => Err(ResumeError::Expired),
-                        Some(after) => Ok(after),
+                    let newest = range.newest;
+                    match after.unwrap_or(newest) {
+                        after if after > newest => Err(ResumeError::Ahead),
+                        after if after < range.oldest.saturating_sub(1) => Err(ResumeError::Expired),
+                        after => Ok(Beginning { after, newest }),
                     }
                 })
             })
