@@ -126,6 +126,14 @@ impl AuditId {
     }
 }
 
+impl EventId {
+    /// When the event happened, as the id tells it.
+    pub fn time(&self) -> Option<Timestamp> {
+        let ulid = Ulid::from_string(self.0.strip_prefix("evt_")?).ok()?;
+        i64::try_from(ulid.timestamp_ms()).ok().map(Timestamp::from_millis)
+    }
+}
+
 fn is_ulid(text: &str) -> bool {
     text.len() == 26
         && text.starts_with(|first: char| matches!(first, '0'..='7'))

@@ -14,6 +14,7 @@ use crate::observe::{HttpObserver, Unmeasured};
 use crate::openapi::Document;
 use crate::ready::{Check, Readiness, ReadinessReport};
 use crate::settings::HttpSettings;
+use crate::streams::Streams;
 
 /// The routes' common possessions: the service, and how it is to be served.
 pub struct App<S: Store> {
@@ -27,6 +28,7 @@ pub struct App<S: Store> {
     pub(crate) cors: Cors,
     pub(crate) base_path: String,
     pub(crate) openapi: Document,
+    pub(crate) streams: Streams,
     is_draining: AtomicBool,
 }
 
@@ -50,6 +52,7 @@ impl<S: Store> App<S> {
             readiness,
             base_path,
             openapi: Document::default(),
+            streams: Streams::default(),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -75,14 +78,23 @@ impl<S: Store> App<S> {
         self
     }
 
+    /// Keeps the open event streams in `streams`, which signals of new events reach.
+    #[must_use]
+    pub fn streams(mut self, streams: Streams) -> Self {
+        self.streams = streams;
+        self
+    }
+
     /// The service.
     pub fn grantex(&self) -> &Grantex<S> {
         &self.grantex
     }
 
-    /// Turns `/ready` to 503, so that no new traffic comes; everything else goes on.
+    /// Turns `/ready` to 503, so that no new traffic comes, and ends the event streams, so that their clients go on elsewhere;
+    /// everything else goes on.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+        self.close_streams();
     }
 
     /// Whether [`App::drain`] was called.

@@ -47,7 +47,7 @@ pub(crate) struct Call<S: Store> {
     /// The methods that the path does answer, when it does not answer this one.
     pub(crate) allow: Option<HeaderValue>,
     request: HttpRequest,
-    payload: web::Payload,
+    payload: Option<web::Payload>,
     deadline: Instant,
     context: OnceCell<Context>,
 }
@@ -72,7 +72,7 @@ impl<S: Store> Call<S> {
             told: None,
             allow: None,
             request,
-            payload,
+            payload: Some(payload),
             context: OnceCell::new(),
             app,
         }
@@ -131,14 +131,17 @@ impl<S: Store> Call<S> {
         Query::parse(self.request.query_string())
     }
 
+    /// What the client sends, for who reads it for as long as the connection lasts.
+    pub(crate) fn take_payload(&mut self) -> Option<web::Payload> {
+        self.payload.take()
+    }
+
     /// The body, as far as it may be used.
     pub(crate) async fn body(&mut self) -> Result<Body, ApiError> {
-        match tokio::time::timeout_at(
-            self.deadline,
-            extract::read_body(self.request.headers(), &mut self.payload),
-        )
-        .await
-        {
+        let Some(payload) = &mut self.payload else {
+            return Ok(Body::Absent);
+        };
+        match tokio::time::timeout_at(self.deadline, extract::read_body(self.request.headers(), payload)).await {
             Ok(body) => body,
             Err(_) => {
                 let message = "the body did not arrive in time";

@@ -22,11 +22,14 @@ pub mod pages;
 mod ready;
 mod routes;
 mod settings;
+mod streams;
 
 pub use app::App;
+pub use boundary::collapse_leading_slashes;
 pub use client::{TrustProxy, TrustProxyError};
 pub use limit::RateLimits;
 pub use observe::{HttpObserver, Unmeasured};
 pub use ready::{Check, Readiness, ReadinessReport};
 pub use routes::{route_templates, routes};
 pub use settings::HttpSettings;
+pub use streams::{StreamEnd, StreamNews, StreamSettings, Streams, Transport};

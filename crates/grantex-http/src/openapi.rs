@@ -220,6 +220,7 @@ const fn reason(status: u16) -> &'static str {
         410 => "It is over",
         413 => "The body is too large",
         415 => "The body is of another type",
+        426 => "The request asks for no WebSocket",
         429 => "Too many requests",
         503 => "Not possible at the moment, and nothing was done",
         _ => "A fault of the server",

@@ -6,6 +6,7 @@ use grantex_core::secret::Secret;
 
 use crate::client::TrustProxy;
 use crate::limit::RateLimits;
+use crate::streams::StreamSettings;
 
 /// Settings of the HTTP side.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct HttpSettings {
     pub admin_api_key: Option<Secret<String>>,
     /// How long a request may take.
     pub request_deadline: Duration,
+    /// Event streams.
+    pub streams: StreamSettings,
     /// The domain of the server's own `did:web`.
     pub did_web_domain: String,
     /// Whether redirect URIs must be public https addresses.
@@ -48,6 +51,7 @@ impl HttpSettings {
             metrics_require_auth: false,
             admin_api_key: None,
             request_deadline: Duration::from_secs(5),
+            streams: StreamSettings::default(),
             did_web_domain: domain,
             is_production: false,
         }

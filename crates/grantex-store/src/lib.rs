@@ -29,7 +29,7 @@ use grantex_core::error::StoreError;
 use grantex_core::store::{BoxFuture, Reads, Store, UnitOptions, Writes};
 
 pub use options::{ConnectionErrorHook, ConnectionRecoveryHook, Options, PoolStats, Stats};
-pub use postgres::PostgresStore;
+pub use postgres::{Heard, HeardHook, Herald, PostgresStore};
 pub use sqlite::SqliteStore;
 
 /// Why a store was not opened. No text names a password.
@@ -102,6 +102,18 @@ pub async fn open(url: &str, options: Options) -> Result<AnyStore, OpenError> {
 }
 
 impl AnyStore {
+    /// A line to the other servers of the same database, over which they tell each other of new events; `None` where a
+    /// database is not shared like that. `on_heard` is called for what others tell, and must not block.
+    ///
+    /// Takes one connection beside the pool and opens it again whenever it is lost; a failure is told to
+    /// [`Options::on_connection_error`].
+    pub fn herald(&self, on_heard: HeardHook) -> Option<Herald> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(store) => Some(store.herald(on_heard)),
+        }
+    }
+
     /// What the store is doing right now, for gauges.
     pub fn stats(&self) -> Stats {
         match self {

@@ -3,9 +3,13 @@
 //! [`Event`] is what flows record. [`log`] turns it into a log line, [`webhook`] into a webhook payload, [`audit`] into an
 //! entry of the server's chain, and an [`Observer`] into metrics. Each projection is one exhaustive match, so a new variant
 //! does not compile until all of them have answered.
+//!
+//! What developers are told is kept for a while: [`kind`] lists the types, [`filter`] chooses among them, and [`history`] reads
+//! what was kept, in pages or from a position on.
 
 pub mod audit;
 pub mod filter;
+pub mod history;
 pub mod kind;
 pub mod log;
 pub mod signal;

@@ -26,6 +26,7 @@ use crate::error::StoreError;
 use crate::grant::Grant;
 use crate::id::{AuditId, DeveloperId, EventId};
 use crate::plan::Plan;
+use crate::secret::SecretHash;
 use crate::token::Token;
 use crate::webhook::Delivery;
 use crate::webhook::subscription::Subscriptions;
@@ -149,9 +150,9 @@ pub struct Ledger {
 pub struct EventRow {
     /// The tenant.
     pub developer_id: DeveloperId,
-    /// Position among the developer's events, from 1, in commit order.
+    /// Position among the developer's events, from 1, in commit order, without gaps.
     pub seq: i64,
-    /// Identifier.
+    /// Identifier; carries `created_at`, by which a store may look it up.
     pub id: EventId,
     /// Type, for example `grant.revoked`.
     pub kind: &'static str,
@@ -174,6 +175,26 @@ pub struct StoredEvent {
     pub payload: String,
     /// When it happened.
     pub created_at: Timestamp,
+}
+
+/// Which of a developer's events are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventRange {
+    /// The position of the oldest one; `newest + 1` when none is kept.
+    pub oldest: i64,
+    /// The position of the newest one there ever was; 0 before the first.
+    pub newest: i64,
+}
+
+/// What an open stream wants to know of its developer again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHead {
+    /// The developer.
+    pub developer_id: DeveloperId,
+    /// The position of the newest event.
+    pub newest: i64,
+    /// The hash of the API key in force.
+    pub key_hash: SecretHash,
 }
 
 /// The state of a signing key.

@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 
-use super::{KeyState, StoredEvent, StoredKey};
+use super::{EventHead, EventRange, KeyState, StoredEvent, StoredKey};
 use crate::agent::Agent;
 use crate::audit::{AuditEntry, AuditFilter, Chain};
 use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
+use crate::event::history::EventQuery;
 use crate::grant::{Ancestor, Grant, GrantFilter};
-use crate::id::{AgentId, AuditId, AuthRequestId, DeliveryId, DeveloperId, GrantId, TokenId, WebhookId};
+use crate::id::{AgentId, AuditId, AuthRequestId, DeliveryId, DeveloperId, EventId, GrantId, TokenId, WebhookId};
 use crate::page::{Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::token::TokenRecord;
@@ -182,6 +183,22 @@ pub trait EventReads {
         after: i64,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, StoreError>;
+    /// A developer's events, newest first; cursors name a position.
+    ///
+    /// A store may take it that a developer's events are ordered by time up to a few minutes: by as much as the clocks of
+    /// replicas may disagree.
+    async fn events(
+        &mut self,
+        developer: &DeveloperId,
+        query: &EventQuery,
+        page: &PageRequest,
+    ) -> Result<Page<StoredEvent>, StoreError>;
+    /// Which of a developer's events are kept. Of an unknown developer none ever was.
+    async fn event_range(&mut self, developer: &DeveloperId) -> Result<EventRange, StoreError>;
+    /// The position of an event of this developer, if it is kept.
+    async fn event_seq(&mut self, developer: &DeveloperId, id: &EventId) -> Result<Option<i64>, StoreError>;
+    /// The newest positions and the key hashes of these developers, in any order; unknown ones are left out.
+    async fn event_heads(&mut self, developers: &[DeveloperId]) -> Result<Vec<EventHead>, StoreError>;
 }
 
 /// What waits to be delivered.

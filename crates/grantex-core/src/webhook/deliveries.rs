@@ -8,9 +8,11 @@ use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::developer::Developer;
 use crate::error::StoreError;
-use crate::grantex::Grantex;
+use crate::event::history::EventQuery;
+use crate::event::kind;
+use crate::grantex::{Grantex, Unit};
 use crate::id::{DeliveryId, DeveloperId, WebhookId, new_id};
-use crate::page::{Page, PageRequest};
+use crate::page::{Cursor, Page, PageRequest, PageStart};
 use crate::store::{Store, StoredEvent};
 use crate::webhook::work::DeliveryChange;
 
@@ -209,7 +211,7 @@ impl<S: Store> Grantex<S> {
         .await
     }
 
-    /// Walks the events that are kept and makes the deliveries that are not there.
+    /// Walks the events since `since` from the newest one backwards, and makes the deliveries that are not there.
     async fn recover_missing(
         &self,
         ctx: &Context,
@@ -218,46 +220,20 @@ impl<S: Store> Grantex<S> {
         since: Timestamp,
         mut recovered: Recovered,
     ) -> Result<Recovered, RedeliverError> {
-        let mut after = 0;
+        let mut page = PageRequest {
+            size: BATCH,
+            ..PageRequest::default()
+        };
         for _ in 0..MAX_UNITS {
-            let id = id.clone();
-            let step = self
+            let (id, wanted) = (id.clone(), page.clone());
+            let (count, next) = self
                 .transact(ctx, Some(&developer.id), move |unit| {
-                    Box::pin(async move {
-                        unit.lock_head().await?;
-                        let webhook = found(unit, &id).await?;
-                        let owner = unit.developer()?.clone();
-                        let events = unit.tx.events_after(&owner, after, BATCH).await?;
-                        let (Some(first), Some(last)) = (events.first(), events.last()) else {
-                            return Ok((0, None));
-                        };
-                        let (first, last) = (first.seq, last.seq);
-                        let known: HashSet<i64> = unit
-                            .tx
-                            .delivered_positions(&id, first, last)
-                            .await?
-                            .into_iter()
-                            .collect();
-                        let mut count = 0;
-                        for event in events {
-                            let is_wanted = webhook.events.admits(&event.kind) && event.created_at >= since;
-                            if is_wanted
-                                && !known.contains(&event.seq)
-                                && event.kind != crate::event::kind::WEBHOOK_TEST
-                            {
-                                let delivery = recovered_delivery(unit, &id, &owner, event);
-                                unit.insert_delivery(delivery);
-                                count += 1;
-                            }
-                        }
-                        unit.wake(&id);
-                        Ok::<_, RedeliverError>((count, Some(last)))
-                    })
+                    Box::pin(async move { recover_page(unit, &id, since, &wanted).await })
                 })
                 .await?;
-            recovered.missing += step.0;
-            match step.1 {
-                Some(last) => after = last,
+            recovered.missing += count;
+            match next {
+                Some(cursor) => page.from = PageStart::After(cursor),
                 None => return Ok(recovered),
             }
         }
@@ -266,12 +242,41 @@ impl<S: Store> Grantex<S> {
     }
 }
 
-fn recovered_delivery(
-    unit: &crate::grantex::Unit<'_>,
-    webhook: &WebhookId,
-    developer: &DeveloperId,
-    event: StoredEvent,
-) -> Delivery {
+/// Makes the deliveries that are missing for one page of events; tells how many, and where the next page begins.
+async fn recover_page(
+    unit: &mut Unit<'_>,
+    id: &WebhookId,
+    since: Timestamp,
+    page: &PageRequest,
+) -> Result<(u64, Option<Cursor>), RedeliverError> {
+    unit.lock_head().await?;
+    let webhook = found(unit, id).await?;
+    let owner = unit.developer()?.clone();
+    let query = EventQuery {
+        filter: webhook.events,
+        since: Some(since),
+        until: None,
+    };
+    let events = unit.tx.events(&owner, &query, page).await?;
+    let (Some(newest), Some(oldest)) = (events.items.first(), events.items.last()) else {
+        return Ok((0, None));
+    };
+    let known = unit.tx.delivered_positions(id, oldest.seq, newest.seq).await?;
+    let known: HashSet<i64> = known.into_iter().collect();
+    let mut count = 0;
+    for event in events.items {
+        // A test event was for one endpoint only.
+        if event.kind != kind::WEBHOOK_TEST && !known.contains(&event.seq) {
+            let delivery = recovered_delivery(unit, id, &owner, event);
+            unit.insert_delivery(delivery);
+            count += 1;
+        }
+    }
+    unit.wake(id);
+    Ok((count, events.next))
+}
+
+fn recovered_delivery(unit: &Unit<'_>, webhook: &WebhookId, developer: &DeveloperId, event: StoredEvent) -> Delivery {
     Delivery {
         id: new_id(unit.random(), unit.now),
         webhook_id: webhook.clone(),

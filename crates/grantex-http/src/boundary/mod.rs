@@ -4,6 +4,7 @@
 mod cors;
 mod headers;
 mod report;
+mod slashes;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub(crate) use cors::Cors;
 pub(crate) use headers::policy;
+pub use slashes::collapse_leading_slashes;
 
 use crate::answer;
 use crate::app::App;
@@ -133,6 +135,12 @@ fn render<S: Store>(call: &Call<S>, error: &ApiError) -> HttpResponse {
     }
     if let Some(allow) = &call.allow {
         response.insert_header((header::ALLOW, allow.clone()));
+    }
+    // RFC 9110 §15.5.22 and RFC 6455 §4.4: the client is told what it should have spoken.
+    if error.status == StatusCode::UPGRADE_REQUIRED {
+        response
+            .insert_header((header::UPGRADE, HeaderValue::from_static("websocket")))
+            .insert_header((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
     }
     // RFC 6749 §5.2: a client that tried the Authorization header is told the scheme.
     if error.status == StatusCode::UNAUTHORIZED && call.is_oauth {

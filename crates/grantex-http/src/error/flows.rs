@@ -5,6 +5,7 @@ use grantex_core::agent::AgentError;
 use grantex_core::audit::AuditError;
 use grantex_core::authorize::{AuthorizeError, ConsentError, SandboxDecisionError};
 use grantex_core::developer::{RotateKeyError, SetPlanError, SignupError};
+use grantex_core::event::history::ResumeError;
 use grantex_core::grant::{DelegateError, RevokeGrantError};
 use grantex_core::plan::PlanLimit;
 use grantex_core::principal::SessionError;
@@ -177,6 +178,16 @@ impl From<AuditError> for ApiError {
             }
             AuditError::PlanLimit(limit) => limit.into(),
             AuditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResumeError> for ApiError {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::Expired | ResumeError::UnknownEvent => Self::new(StatusCode::GONE, "GONE", error.to_string()),
+            ResumeError::Ahead => Self::field("lastEventId", &error.to_string()),
+            ResumeError::Store(error) => error.into(),
         }
     }
 }

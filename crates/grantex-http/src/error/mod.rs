@@ -105,6 +105,15 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message)
     }
 
+    /// 503 `SERVICE_UNAVAILABLE`: the server is shutting down, and another one will do it.
+    pub fn draining() -> Self {
+        let message = "the server is shutting down, and nothing was done";
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message)
+        }
+    }
+
     /// 500 `INTERNAL_ERROR`.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         let message = "an unexpected error occurred";

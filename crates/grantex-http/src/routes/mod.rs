@@ -10,6 +10,7 @@ mod delegate;
 mod deliveries;
 mod developers;
 mod discovery;
+mod events;
 mod grants;
 mod health;
 mod listing;
@@ -85,6 +86,9 @@ table! {
     agents::REGISTER => agents::register,
     grants::LIST => grants::list,
     audit::LIST => audit::list,
+    events::LIST => events::list,
+    events::STREAM => events::stream,
+    events::SOCKET => events::socket,
     oauth::INTROSPECT => oauth::introspect,
     oauth::REVOKE => oauth::revoke,
     developers::SIGNUP => developers::signup,

@@ -64,6 +64,16 @@ impl Target {
         Ok(Self { config, tls, settings })
     }
 
+    /// Where the server is.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How to speak to it in secret; `None` in the clear.
+    pub const fn tls(&self) -> Option<&MakeRustlsConnect> {
+        self.tls.as_ref()
+    }
+
     /// The same server without limits of time: for migrations.
     pub fn patient(mut self) -> Self {
         self.settings = "SET statement_timeout = 0; SET lock_timeout = 0".to_owned();

@@ -2,6 +2,7 @@
 
 mod connection;
 mod group;
+mod herald;
 mod ledger;
 mod pool;
 mod runtime;
@@ -22,6 +23,7 @@ macro_rules! get {
 #[path = "../queries/mod.rs"]
 mod queries;
 
+pub use herald::{Heard, HeardHook, Herald};
 pub use store::PostgresStore;
 
 pub(crate) use connection::{Target, open};

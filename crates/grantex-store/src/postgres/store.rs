@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::connection::Target;
 use super::group;
+use super::herald::{HeardHook, Herald};
 use super::pool::{self, Connector};
 use super::queries::ConnTx;
 use super::runtime::Driver;
@@ -29,6 +30,7 @@ type Queues = HashMap<DeveloperId, VecDeque<Box<dyn Job>>>;
 pub struct PostgresStore(Arc<Inner>);
 
 struct Inner {
+    target: Target,
     pool: Pool<Connector>,
     driver: Driver,
     /// Units by the developer they wait for. A developer is in here as long as a task works for it.
@@ -43,8 +45,9 @@ impl PostgresStore {
     pub(crate) async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
         let target = Target::parse(url, &options)?;
         let driver = Driver::start(options.driver_threads)?;
-        let pool = pool::build(target, driver.clone(), &options)?;
+        let pool = pool::build(target.clone(), driver.clone(), &options)?;
         let inner = Inner {
+            target,
             pool,
             driver,
             queues: Mutex::default(),
@@ -55,6 +58,10 @@ impl PostgresStore {
         let first = inner.pool.get().await;
         drop(first.map_err(|error| OpenError::Connect(describe(&error).into()))?);
         Ok(Self(Arc::new(inner)))
+    }
+
+    pub(crate) fn herald(&self, on_heard: HeardHook) -> Herald {
+        Herald::start(self.0.target.clone(), &self.0.driver, &self.0.options, on_heard)
     }
 
     pub(crate) fn stats(&self) -> Stats {

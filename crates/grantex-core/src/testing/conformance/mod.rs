@@ -178,6 +178,11 @@ case_list! {
     events {
         events_are_read_in_order_behind_a_position,
         a_payload_keeps_its_bytes,
+        events_are_paged_newest_first,
+        events_are_filtered_by_type_and_time,
+        the_range_tells_what_is_kept,
+        an_event_is_found_by_its_id,
+        heads_tell_the_newest_position_and_the_key,
     }
     listings {
         agents_are_paged_newest_first,

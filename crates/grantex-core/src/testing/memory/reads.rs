@@ -2,20 +2,21 @@
 
 use async_trait::async_trait;
 
-use super::state::{AgentRow, State, count, cut, index, matches, newest_first};
+use super::state::{AgentRow, DeveloperRow, State, count, cut, index, matches, newest_first};
 use crate::agent::Agent;
 use crate::audit::{AuditEntry, AuditFilter, Chain};
 use crate::authorize::{AuthRequest, AuthRequestState};
 use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
+use crate::event::history::EventQuery;
 use crate::grant::{Ancestor, Grant, GrantFilter};
-use crate::id::{AgentId, AuditId, AuthRequestId, DeveloperId, GrantId, TokenId};
+use crate::id::{AgentId, AuditId, AuthRequestId, DeveloperId, EventId, GrantId, TokenId};
 use crate::page::{Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::store::{
-    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
-    PrincipalGrant, StoredEvent, StoredKey, TokenReads,
+    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventHead, EventRange, EventReads,
+    EventRow, GrantReads, KeyReads, PrincipalGrant, StoredEvent, StoredKey, TokenReads,
 };
 use crate::token::TokenRecord;
 
@@ -290,18 +291,64 @@ impl EventReads for State {
         after: i64,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        let rows = self
-            .events
-            .values()
-            .filter(|row| row.developer_id == *developer && row.seq > after);
-        let stored = rows.take(index(limit)).map(|row| StoredEvent {
-            seq: row.seq,
-            id: row.id.clone(),
-            kind: row.kind.to_owned(),
-            payload: row.payload.clone(),
-            created_at: row.created_at,
-        });
-        Ok(stored.collect())
+        let rows = self.events_of(developer).filter(|row| row.seq > after);
+        Ok(rows.take(index(limit)).map(stored).collect())
+    }
+
+    async fn events(
+        &mut self,
+        developer: &DeveloperId,
+        query: &EventQuery,
+        page: &PageRequest,
+    ) -> Result<Page<StoredEvent>, StoreError> {
+        let start = page.after();
+        let rows: Vec<StoredEvent> = self
+            .events_of(developer)
+            .rev()
+            .filter(|row| query.filter.admits(row.kind))
+            .filter(|row| query.since.is_none_or(|since| row.created_at >= since))
+            .filter(|row| query.until.is_none_or(|until| row.created_at < until))
+            .filter(|row| start.is_none_or(|cursor| row.seq < cursor.at))
+            .map(stored)
+            .collect();
+        Ok(cut(rows.iter(), page, StoredEvent::cursor))
+    }
+
+    async fn event_range(&mut self, developer: &DeveloperId) -> Result<EventRange, StoreError> {
+        let newest = self.developers.get(developer).map_or(0, |row| row.head.event_seq);
+        let oldest = self.events_of(developer).next().map_or(newest + 1, |row| row.seq);
+        Ok(EventRange { oldest, newest })
+    }
+
+    async fn event_seq(&mut self, developer: &DeveloperId, id: &EventId) -> Result<Option<i64>, StoreError> {
+        Ok(self.events_of(developer).find(|row| row.id == *id).map(|row| row.seq))
+    }
+
+    async fn event_heads(&mut self, developers: &[DeveloperId]) -> Result<Vec<EventHead>, StoreError> {
+        let known = developers.iter().filter_map(|id| self.developers.get(id));
+        let head = |row: &DeveloperRow| EventHead {
+            developer_id: row.developer.id.clone(),
+            newest: row.head.event_seq,
+            key_hash: row.key_hash.clone(),
+        };
+        Ok(known.map(head).collect())
+    }
+}
+
+impl State {
+    fn events_of(&self, developer: &DeveloperId) -> impl DoubleEndedIterator<Item = &EventRow> {
+        let (first, last) = ((developer.clone(), i64::MIN), (developer.clone(), i64::MAX));
+        self.events.range(first..=last).map(|(_, row)| row)
+    }
+}
+
+fn stored(row: &EventRow) -> StoredEvent {
+    StoredEvent {
+        seq: row.seq,
+        id: row.id.clone(),
+        kind: row.kind.to_owned(),
+        payload: row.payload.clone(),
+        created_at: row.created_at,
     }
 }
 

@@ -3,7 +3,7 @@
 use actix_web::test::TestRequest;
 use serde_json::Value;
 
-use super::{Answer, TestApp};
+use super::{Answer, Opened, TestApp};
 
 /// A request that has not been sent.
 pub struct Ask<'a> {
@@ -52,6 +52,11 @@ impl<'a> Ask<'a> {
             .insert_header(("content-type", content_type))
             .set_payload(body.into());
         Self { request, ..self }
+    }
+
+    /// Sends it and leaves the answer open.
+    pub async fn open(self) -> Opened {
+        self.app.serve_stream(self.request).await
     }
 
     pub async fn send(self) -> Answer {

@@ -3,15 +3,18 @@
 mod answer;
 mod ask;
 pub mod gate;
+pub mod socket;
+pub mod stream;
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{Service, ServiceResponse};
+use actix_web::dev::{Service, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::test::TestRequest;
 use actix_web::{App as ActixApp, web};
 use futures_util::future::LocalBoxFuture;
+use grantex_core::clock::Clock;
 use grantex_core::developer::{Mode, Signup};
 use grantex_core::event::Event;
 use grantex_core::store::Store;
@@ -20,11 +23,12 @@ use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::{Algorithm, KeyRing};
 use grantex_core::{Grantex, Settings};
 use grantex_delivery::CallPolicy;
-use grantex_http::{App, HttpObserver, HttpSettings};
+use grantex_http::{App, HttpObserver, HttpSettings, StreamNews, Streams};
 use serde_json::{Value, json};
 
 pub use answer::Answer;
 pub use ask::Ask;
+pub use stream::Opened;
 
 pub const BASE_URL: &str = "https://auth.example";
 pub const PKCE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -37,6 +41,7 @@ type Serve = dyn Fn(TestRequest) -> LocalBoxFuture<'static, ServiceResponse<BoxB
 pub struct Measured {
     pub requests: Arc<Mutex<Vec<String>>>,
     pub in_flight: Arc<Mutex<Vec<i64>>>,
+    pub streams: Arc<Mutex<Vec<StreamNews>>>,
 }
 
 impl HttpObserver for Measured {
@@ -45,6 +50,9 @@ impl HttpObserver for Measured {
     }
     fn in_flight(&self, delta: i64) {
         self.in_flight.lock().unwrap().push(delta);
+    }
+    fn stream(&self, news: StreamNews) {
+        self.streams.lock().unwrap().push(news);
     }
     fn render(&self) -> Option<String> {
         Some("grantex_up 1\n".to_owned())
@@ -98,10 +106,12 @@ impl TestApp {
         let mut http = HttpSettings::new(BASE_URL);
         change(&mut settings, &mut http);
         let (store, clock, random) = (MemoryStore::new(), ManualClock::default(), SeededRandom::new(7));
+        let streams = Streams::default();
         let (events, lines, measured) = (Recorder::default(), LogLines::default(), Measured::default());
         let builder = Grantex::builder(store.clone(), settings, keys(), sealer(), random.clone())
             .clock(clock.clone())
-            .observer(events.clone());
+            .observer(events.clone())
+            .signal(streams.clone());
         let grantex = match webhooks {
             Some(policy) => builder.webhooks(policy).build(),
             None => builder.build(),
@@ -109,9 +119,9 @@ impl TestApp {
         let live = key_of(&grantex, Mode::Live).await;
         let sandbox = key_of(&grantex, Mode::Sandbox).await;
         events.take();
-        let app = web::Data::new(App::new(grantex, http, lines.logger(), random).observer(measured.clone()));
-        let service =
-            Rc::new(actix_web::test::init_service(ActixApp::new().configure(grantex_http::routes(app.clone()))).await);
+        let app = App::new(grantex, http, lines.logger(), random);
+        let app = web::Data::new(app.observer(measured.clone()).streams(streams));
+        let service = Rc::new(actix_web::test::init_service(actix_app(app.clone())).await);
         let serve = Rc::new(
             move |request: TestRequest| -> LocalBoxFuture<'static, ServiceResponse<BoxBody>> {
                 let service = Rc::clone(&service);
@@ -160,6 +170,15 @@ impl TestApp {
 
     async fn serve(&self, request: TestRequest) -> Answer {
         Answer::read((self.serve)(request).await).await
+    }
+
+    async fn serve_stream(&self, request: TestRequest) -> Opened {
+        Opened::of((self.serve)(request).await)
+    }
+
+    /// The time, as answers show it.
+    pub fn clock_text(&self) -> String {
+        Clock::now(&self.clock).to_string()
     }
 
     /// What happened since the last look.
@@ -230,6 +249,17 @@ impl TestApp {
             .expect(200);
         answer["valid"].as_bool().unwrap()
     }
+}
+
+/// The routes as the server mounts them.
+pub fn actix_app(
+    app: web::Data<App<MemoryStore>>,
+) -> ActixApp<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = actix_web::Error, InitError = ()>,
+> {
+    ActixApp::new()
+        .wrap_fn(|request, routes| routes.call(grantex_http::collapse_leading_slashes(request)))
+        .configure(grantex_http::routes(app))
 }
 
 pub async fn key_of<S: Store>(grantex: &Grantex<S>, mode: Mode) -> String {
