@@ -1,11 +1,11 @@
 """Traffic beyond tokens: webhooks, event streams, policies, anomalies, as far as the server has the routes."""
 
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
 from .developer import READ, Developer
+from .hooks import HookReceiver
 
 
 class Extras:
@@ -15,7 +15,7 @@ class Extras:
         self.developer, self.agent = developer, agent
         self.stopping = threading.Event()
         self.threads: list[threading.Thread] = []
-        self.hooks: ThreadingHTTPServer | None = None
+        self.hooks: HookReceiver | None = None
         offered = developer.http.get("/openapi.json").json()["paths"]
         for path, use in (
             ("/v1/webhooks", self._subscribe), ("/v1/policies", self._allow),
@@ -29,25 +29,12 @@ class Extras:
         for thread in self.threads:
             thread.join(timeout=30)
         if self.hooks is not None:
-            self.hooks.shutdown()
-            self.hooks.server_close()
+            self.hooks.close()
 
     def _subscribe(self):
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.hooks = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.hooks.serve_forever, daemon=True).start()
-        self._post("/v1/webhooks", {
-            "url": f"http://127.0.0.1:{self.hooks.server_port}/hook", "events": ["grant.created", "grant.revoked", "token.issued"],
-        })
+        self.hooks = HookReceiver()
+        events = ["grant.created", "grant.revoked", "token.issued"]
+        self._post("/v1/webhooks", {"url": self.hooks.url, "events": events})
 
     def _allow(self):
         self._post("/v1/policies", {"name": "Reading is fine", "effect": "allow", "agentId": self.agent, "scopes": [READ]})

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 
 from .developer import READ, WRITE, Developer
+from .hooks import HookReceiver
 from .postgres import run_sql
 from .watchers import Exposition
 
@@ -155,6 +156,70 @@ def mass_revocation(world: World, until: Until):
         until.wait(3)
 
 
+def subscribe(developer: Developer, receiver: HookReceiver) -> str:
+    answer = developer.http.post("/v1/webhooks", json={"url": receiver.url, "events": ["*"]})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def refusing_receivers(world: World, until: Until):
+    """Receivers answer 500 until their deliveries are given up: many, since one that fails is asked more and more rarely."""
+
+    def step():
+        developer = world.developer()
+        subscribe(developer, receiver)
+        agent = developer.agent()
+        for _ in range(3):
+            developer.issue(agent)
+        developer.close()
+
+    with HookReceiver(lambda hook: 500) as receiver:
+        again(until, 4, step)
+
+
+def gone_receiver(world: World, until: Until):
+    """Receivers say that they are gone, and their endpoints are disabled."""
+    developer = world.developer()
+    agent = developer.agent()
+
+    def step():
+        subscribe(developer, receiver)
+        developer.issue(agent)
+
+    with HookReceiver(lambda hook: 410) as receiver:
+        again(until, 0.5, step)
+
+
+def hanging_receiver(world: World, until: Until):
+    """A receiver takes connections and never answers, while much happens."""
+    developer = world.developer()
+    with HookReceiver(lambda hook: until.wait(120) and None) as receiver:
+        webhook = subscribe(developer, receiver)
+        parent = developer.issue()
+        body = {"parentGrantToken": parent.token, "subAgentId": parent.agent.id, "scopes": [READ]}
+        asyncio.run(crowd(world, developer, 16, [("POST", "/v1/grants/delegate", body)], until))
+        developer.http.delete(f"/v1/webhooks/{webhook}")
+
+
+def nobody_delivers(world: World, until: Until):
+    """Webhooks are due, and the only server delivers none."""
+    developer = world.developer()
+    agent = developer.agent()
+    with HookReceiver(lambda hook: until.wait(120) and 200) as receiver:
+        webhook = subscribe(developer, receiver)
+        # More than are sent to one endpoint at once.
+        for _ in range(30):
+            developer.issue(agent)
+        world.server.kill()
+        world.server.environment["WEBHOOKS_ENABLED"] = "false"
+        world.server.start()
+        until.wait()
+        world.server.kill()
+        del world.server.environment["WEBHOOKS_ENABLED"]
+        world.server.start()
+        developer.http.delete(f"/v1/webhooks/{webhook}")
+
+
 def stuck_rotation(world: World, until: Until):
     """A new key that will not sign for an hour."""
     done = world.server.run("keys", "rotate")
@@ -267,18 +332,8 @@ grantex_anomalies_unacknowledged 21
 grantex_policy_decisions_total{{decision="allow"}} {grown}
 grantex_policy_decisions_total{{decision="deny"}} {grown * 9}
 grantex_policy_backend_errors_total{{backend="opa"}} {grown}
-grantex_webhook_deliveries_total{{status="delivered"}} {grown * 5}
-grantex_webhook_deliveries_total{{status="failed"}} {grown * 5}
-grantex_webhook_oldest_pending_seconds 4000
-grantex_webhook_queue_depth{{state="due"}} 1001
-grantex_webhook_endpoints_disabled_total{{reason="gone"}} {grown}
 {many_series}
 """)
-
-
-def told_stall(world: World, until: Until):
-    """Webhooks are due, and nobody delivers any."""
-    tell(world, until, lambda _: 'grantex_webhook_queue_depth{state="due"} 3\n')
 
 
 # Each phase is a set of faults that do not hide each other; between phases everything must become quiet again.
@@ -298,9 +353,12 @@ PHASES: dict[str, list[Fault]] = {
             "GrantexLogLinesDropped:warning", "GrantexTooManySeries:warning", "GrantexAnomalies:warning+critical",
             "GrantexCriticalAnomaly:critical", "GrantexAnomaliesUnacknowledged:warning", "GrantexPolicyDenials:warning",
             "GrantexPolicyBackendErrors:warning",
-            "WebhookDeliveryFailure:warning", "GrantexWebhookSuccess:warning+critical", "GrantexWebhookBacklog:warning+critical",
-            "GrantexWebhookQueue:warning", "GrantexWebhookEndpointDisabled:info",
         ), told_troubles),
+    ],
+    "webhooks": [
+        Fault("receivers refuse", True, alerts("WebhookDeliveryFailure:warning", "GrantexWebhookSuccess:warning+critical"), refusing_receivers),
+        Fault("receivers are gone", True, alerts("GrantexWebhookEndpointDisabled:info"), gone_receiver),
+        Fault("a receiver hangs", True, alerts("GrantexWebhookBacklog:warning+critical", "GrantexWebhookQueue:warning"), hanging_receiver),
         Fault("a session holds a lock", True, alerts("GrantexWriteQueue:warning"), held_lock),
     ],
     "database": [
@@ -314,9 +372,7 @@ PHASES: dict[str, list[Fault]] = {
     ],
     "restarts": [Fault("the server is killed again and again", True, alerts("GrantexRestarting:warning"), restarts)],
     "down": [Fault("the server is dead", True, alerts("GrantexHealthCheckFailing:warning+critical", "GrantexDown:critical"), dead_server)],
-    "target": [
-        Fault("another service answers", True, alerts("GrantexMetricsMissing:warning"), strange_target),
-        Fault("a target tells of it", False, alerts("GrantexWebhookStalled:critical"), told_stall),
-    ],
+    "stalled": [Fault("nobody delivers webhooks", True, alerts("GrantexWebhookStalled:critical"), nobody_delivers)],
+    "target": [Fault("another service answers", True, alerts("GrantexMetricsMissing:warning"), strange_target)],
     "absent": [Fault("the target is lost", True, alerts("GrantexAbsent:critical"), lost_target)],
 }
