@@ -7,7 +7,10 @@ import time
 import pytest
 
 from harness.artefacts import dashboards
-from harness.faults import failing_exchanges, forged_tokens, frozen_database, mass_revocation, refusing_people, reuse, too_many_requests
+from harness.faults import (
+    failing_exchanges, forged_tokens, frozen_database, gone_receiver, mass_revocation, refusing_people, refusing_receivers, reuse,
+    too_many_requests,
+)
 from harness.pictures import draw
 from harness.postgres import ROOT
 from test_monitoring import Stage, expand
@@ -16,7 +19,7 @@ PICTURES = ROOT / "docs/images/monitoring"
 # What goes wrong, for how many seconds, one after the other, with a pause between.
 STORY = (
     (failing_exchanges, 12), (refusing_people, 15), (too_many_requests, 12), (mass_revocation, 12), (reuse, 10), (forged_tokens, 12),
-    (frozen_database, 8),
+    (refusing_receivers, 12), (gone_receiver, 8), (frozen_database, 8),
 )
 
 pytestmark = [

@@ -1,7 +1,7 @@
 //! Do events reach those who wait for them?
 
 use crate::model::{Dashboard, Row, Unit, gauge, lines, row, stacked, stat};
-use crate::promql::{growth, max, max_by, or_zero, quantile, rate, rate_by, share, sum_by};
+use crate::promql::{growth, max, max_by, quantile, rate, rate_by, share, sum_by};
 
 const DELIVERED: &str = r#"grantex_webhook_deliveries_total{status="delivered"}"#;
 const ENDED: &str = r#"grantex_webhook_deliveries_total{status=~"delivered|failed"}"#;
@@ -150,10 +150,7 @@ fn streams() -> Row {
             )
             .width(12)
             .unit(Unit::PerSecond)
-            .query(
-                or_zero(&rate_by("reason", "grantex_event_streams_ended_total")),
-                "{{reason}}",
-            ),
+            .query(rate_by("reason", "grantex_event_streams_ended_total"), "{{reason}}"),
         ],
     )
 }
