@@ -10,6 +10,7 @@ use grantex_core::keys::{Imported, KeyManager, KeySettings};
 use grantex_core::token::crypto::SystemEntropy;
 use grantex_core::token::signer::Sealer;
 use grantex_delivery::Bell;
+use grantex_http::Streams;
 use grantex_metrics::Metrics;
 use grantex_store::{AnyStore, migrate};
 use slog::{Logger, info, warn};
@@ -18,6 +19,7 @@ use crate::config::{Config, Database, DatabaseUrl};
 use crate::error::Failure;
 use crate::keys::{self, SharedSealer};
 use crate::observe::ConnectionErrors;
+use crate::wake::{Wake, wire};
 
 /// The service and what keeps it going.
 pub struct Assembly {
@@ -29,6 +31,8 @@ pub struct Assembly {
     pub clock: Arc<dyn Clock>,
     /// Rung when there may be webhook deliveries.
     pub bell: Bell,
+    /// The open event streams.
+    pub streams: Streams,
 }
 
 impl Assembly {
@@ -60,10 +64,21 @@ impl Assembly {
         let ring = keys::measured(ring, metrics, &clock);
 
         let sealer = SharedSealer(sealer(config)?);
-        let builder = Grantex::builder(store, config.core_settings(), ring, sealer, SystemEntropy::default());
-        let bell = Bell::new();
+        let builder = Grantex::builder(
+            store.clone(),
+            config.core_settings(),
+            ring,
+            sealer,
+            SystemEntropy::default(),
+        );
+        let (bell, streams) = (Bell::new(), Streams::default());
+        let builder = builder.signal(Wake::new(
+            config.webhooks.is_enabled.then(|| bell.clone()),
+            streams.clone(),
+            wire(&store, streams.clone()),
+        ));
         let builder = match config.webhooks.is_enabled {
-            true => builder.signal(bell.clone()).webhooks(config.webhooks.delivery.policy()),
+            true => builder.webhooks(config.webhooks.delivery.policy()),
             false => builder,
         };
         let grantex = match metrics {
@@ -75,6 +90,7 @@ impl Assembly {
             keys,
             clock,
             bell,
+            streams,
         })
     }
 }

@@ -6,11 +6,13 @@ mod app;
 mod cli;
 mod commands;
 mod config;
+mod connection;
 mod error;
 mod keys;
 mod observe;
 mod serve;
 mod telemetry;
+mod wake;
 mod welcome;
 mod workers;
 

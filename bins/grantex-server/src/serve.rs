@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use actix_web::dev::Service as _;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, rt};
 use grantex_core::clock::SystemClock;
@@ -18,7 +19,7 @@ use crate::app::Assembly;
 use crate::config::{Config, LogFormat};
 use crate::error::Failure;
 use crate::observe::HttpMetrics;
-use crate::{telemetry, welcome, workers};
+use crate::{connection, telemetry, welcome, workers};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 2048;
@@ -48,10 +49,17 @@ async fn run(config: Config, metrics: Option<Metrics>, logger: Logger) -> Result
 
     let app = Data::new(http_app(&config, &assembly, metrics.as_ref(), &logger));
     let (stop, stopping) = watch::channel(false);
-    let jobs = workers::start(&config, assembly, metrics, &logger, &stopping).await?;
+    let mut jobs = workers::start(&config, assembly, metrics, &logger, &stopping).await?;
+    jobs.tend_streams(app.clone(), &stopping);
 
     let mounted = app.clone();
-    let server = HttpServer::new(move || App::new().configure(grantex_http::routes(mounted.clone())))
+    let routes = move || {
+        App::new()
+            .wrap_fn(|request, routes| routes.call(grantex_http::collapse_leading_slashes(request)))
+            .configure(grantex_http::routes(mounted.clone()))
+    };
+    let server = HttpServer::new(routes)
+        .on_connect(connection::prepare)
         .workers(config.http.workers)
         .backlog(BACKLOG)
         .keep_alive(config.http.keep_alive)
@@ -107,6 +115,7 @@ fn http_app(
     settings.metrics_require_auth = config.metrics.require_auth;
     settings.admin_api_key.clone_from(&config.http.admin_api_key);
     settings.request_deadline = config.http.request_deadline;
+    settings.streams = config.streams;
     settings.is_production = config.http.environment == crate::config::Environment::Production;
     if let Some(domain) = &config.http.did_web_domain {
         settings.did_web_domain.clone_from(domain);
@@ -116,7 +125,8 @@ fn http_app(
         settings,
         logger.clone(),
         SystemEntropy::default(),
-    );
+    )
+    .streams(assembly.streams.clone());
     match metrics {
         Some(metrics) => app.observer(HttpMetrics(metrics.clone())),
         None => app,

@@ -43,6 +43,13 @@ impl<T: Closed> Gauges<T> {
             gauge.set(to);
         }
     }
+
+    /// Changes one.
+    pub fn add(&self, value: T, delta: f64) {
+        if let Some(gauge) = find(&self.0, value) {
+            gauge.increment(delta);
+        }
+    }
 }
 
 /// Histograms of one metric with one closed label.

@@ -13,11 +13,12 @@ mod gauges;
 mod http;
 pub mod label;
 mod process;
+mod streams;
 
 pub use catalogue::docs_markdown;
 pub use exporter::SetUpError;
 pub use gauges::PoolState;
-pub use label::{JanitorTable, Job, LogLevel, Pool, SigningKeyState};
+pub use label::{JanitorTable, Job, LogLevel, Pool, SigningKeyState, StreamEnd, StreamTransport};
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ struct Inner {
     events: events::EventMetrics,
     gauges: gauges::GaugeMetrics,
     http: http::HttpMetrics,
+    streams: streams::StreamMetrics,
 }
 
 impl Metrics {
@@ -48,6 +50,7 @@ impl Metrics {
             events: events::EventMetrics::of(&registry, routes),
             gauges: gauges::GaugeMetrics::of(&registry),
             http: http::HttpMetrics::of(&registry),
+            streams: streams::StreamMetrics::of(&registry),
             registry,
         })))
     }

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use grantex_metrics::catalogue::{AREAS, Kind, Metric};
-use grantex_metrics::{JanitorTable, Job, LogLevel, Metrics, Pool, PoolState, SigningKeyState, docs_markdown};
+use grantex_metrics::{
+    JanitorTable, Job, LogLevel, Metrics, Pool, PoolState, SigningKeyState, StreamEnd, StreamTransport, docs_markdown,
+};
 use support::{ROUTES, changes, metrics, samples};
 
 fn catalogue() -> impl Iterator<Item = &'static Metric> {
@@ -164,6 +166,34 @@ fn requests_are_measured_by_template_and_methods_are_a_closed_set() {
             2.0,
         ),
         ("grantex_http_requests_in_flight", 1.0),
+    ];
+    assert_eq!(
+        changed,
+        expected
+            .into_iter()
+            .map(|(series, by)| (series.to_owned(), by))
+            .collect()
+    );
+}
+
+#[test]
+fn streams_are_told() {
+    let metrics = metrics();
+    let changed = changes(&metrics, |metrics| {
+        metrics.stream_opened(StreamTransport::Sse);
+        metrics.stream_opened(StreamTransport::Sse);
+        metrics.stream_opened(StreamTransport::WebSocket);
+        metrics.stream_refused(StreamTransport::WebSocket);
+        metrics.stream_sent(64);
+        metrics.stream_ended(StreamTransport::Sse, StreamEnd::Slow);
+        metrics.stream_ended(StreamTransport::WebSocket, StreamEnd::KeyChanged);
+    });
+    let expected = [
+        (r#"grantex_event_streams{transport="sse"}"#, 1.0),
+        (r#"grantex_event_streams_refused_total{transport="websocket"}"#, 1.0),
+        (r#"grantex_event_streams_ended_total{reason="slow"}"#, 1.0),
+        (r#"grantex_event_streams_ended_total{reason="key_changed"}"#, 1.0),
+        ("grantex_event_stream_events_total", 64.0),
     ];
     assert_eq!(
         changed,

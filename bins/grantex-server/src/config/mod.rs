@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod logs;
 mod metrics;
+mod streams;
 mod webhooks;
 
 pub use database::{Database, DatabaseUrl};
@@ -22,7 +23,7 @@ pub use metrics::Metrics;
 
 use grantex_core::plan::Plan;
 use grantex_core::secret::Secret;
-use grantex_http::RateLimits;
+use grantex_http::{RateLimits, StreamSettings};
 
 pub use flows::Flows;
 pub use webhooks::Webhooks;
@@ -48,6 +49,8 @@ pub struct Config {
     pub jobs: Jobs,
     /// Webhooks.
     pub webhooks: Webhooks,
+    /// Event streams.
+    pub streams: StreamSettings,
 }
 
 /// A section: its heading and its variables.
@@ -93,6 +96,10 @@ pub const SECTIONS: &[Section] = &[
         variables: webhooks::VARIABLES,
     },
     Section {
+        title: "Event streams",
+        variables: streams::VARIABLES,
+    },
+    Section {
         title: "Jobs",
         variables: jobs::VARIABLES,
     },
@@ -128,6 +135,7 @@ impl Config {
             metrics: metrics::read(env),
             logs: logs::read(env),
             jobs: jobs::read(env),
+            streams: streams::read(env),
             webhooks: webhooks::read(env, http.environment),
             http,
             database,

@@ -2,6 +2,7 @@
 
 mod gauges;
 mod jobs;
+mod streams;
 mod ticker;
 mod webhooks;
 
@@ -9,7 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt;
+use actix_web::web::Data;
+use grantex_http::App;
 use grantex_metrics::{Job, Metrics};
+use grantex_store::AnyStore;
 use slog::{Logger, o};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -35,6 +39,11 @@ const GAUGES: Duration = Duration::from_secs(5);
 pub struct Running(Vec<JoinHandle<()>>);
 
 impl Running {
+    /// Looks after the event streams of `app` as well.
+    pub fn tend_streams(&mut self, app: Data<App<AnyStore>>, stopping: &watch::Receiver<bool>) {
+        self.0.push(streams::start(app, stopping));
+    }
+
     /// Waits until all have ended.
     pub async fn join(self) {
         for job in self.0 {

@@ -53,8 +53,11 @@ pub struct Beginning {
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
     /// Events behind it are no longer kept.
-    #[error("events behind this position are no longer kept")]
-    Expired,
+    #[error("events behind this position are no longer kept; the oldest one that is has position {oldest}")]
+    Expired {
+        /// The position of the oldest event that is kept; of the next one, when none is.
+        oldest: i64,
+    },
     /// It is not the id of an event that is kept.
     #[error("the event is not among those that are kept")]
     UnknownEvent,
@@ -127,12 +130,19 @@ impl<S: Store> Grantex<S> {
                     };
                     // Read last, so that an event found by its id cannot be ahead of it.
                     let range = tx.event_range(&developer).await?;
-                    let newest = range.newest;
-                    match after.unwrap_or(newest) {
-                        after if after > newest => Err(ResumeError::Ahead),
-                        after if after < range.oldest.saturating_sub(1) => Err(ResumeError::Expired),
-                        after => Ok(Beginning { after, newest }),
+                    let (oldest, newest) = (range.oldest, range.newest);
+                    let after = after.unwrap_or(newest);
+                    if after > newest {
+                        return Err(ResumeError::Ahead);
                     }
+                    if after < newest {
+                        // Events are removed by their age, which need not be the order of their positions to the second.
+                        let next = tx.events_after(&developer, after, 1).await?;
+                        if next.first().is_none_or(|next| next.seq != after + 1) {
+                            return Err(ResumeError::Expired { oldest });
+                        }
+                    }
+                    Ok(Beginning { after, newest })
                 })
             })
             .await

@@ -114,7 +114,10 @@ async fn a_position_in_front_of_removed_events_is_refused() {
     let begin = |after: Position| world.grantex.resume_events(&world.developer.id, Some(after));
     for lost in [0, 1] {
         assert!(
-            matches!(begin(Position::Seq(lost)).await, Err(ResumeError::Expired)),
+            matches!(
+                begin(Position::Seq(lost)).await,
+                Err(ResumeError::Expired { oldest: 3 })
+            ),
             "{lost}"
         );
     }

@@ -185,7 +185,9 @@ impl From<AuditError> for ApiError {
 impl From<ResumeError> for ApiError {
     fn from(error: ResumeError) -> Self {
         match error {
-            ResumeError::Expired | ResumeError::UnknownEvent => Self::new(StatusCode::GONE, "GONE", error.to_string()),
+            ResumeError::Expired { .. } | ResumeError::UnknownEvent => {
+                Self::new(StatusCode::GONE, "GONE", error.to_string())
+            }
             ResumeError::Ahead => Self::field("lastEventId", &error.to_string()),
             ResumeError::Store(error) => error.into(),
         }

@@ -14,7 +14,7 @@ macro_rules! areas {
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{
                     AnomalyType, Closed as _, EndpointState, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
-                    Pool, QueueState, ReuseKind, Severity, SigningKeyState, WebhookStatus,
+                    Pool, QueueState, ReuseKind, Severity, SigningKeyState, StreamEnd, StreamTransport, WebhookStatus,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::event::{
@@ -51,7 +51,10 @@ areas! {
             Label { name: "route", values: Values::SeenRoutes },
             Label { name: "status_code", values: Values::SeenStatusCodes },
         ]);
-        IN_FLIGHT = Metric::gauge("grantex_http_requests_in_flight", "HTTP requests that are being answered.");
+        IN_FLIGHT = Metric::gauge(
+            "grantex_http_requests_in_flight",
+            "HTTP requests that are being answered; open event streams are counted on their own.",
+        );
     }
     authorize: "Authorization" {
         REQUESTS = Metric::counter("grantex_authorize_total", "Authorization requests, by how they were answered.")
@@ -159,6 +162,18 @@ areas! {
             "Webhook endpoints that the server stopped serving, by the reason.",
         )
         .labelled(&[Label::closed("reason", DisabledReason::texts)]);
+    }
+    streams: "Event streams" {
+        OPEN = Metric::gauge("grantex_event_streams", "Open event streams.")
+            .labelled(&[Label::closed("transport", StreamTransport::texts)]);
+        REFUSED = Metric::counter(
+            "grantex_event_streams_refused_total",
+            "Event streams that were refused because the developer had too many open.",
+        )
+        .labelled(&[Label::closed("transport", StreamTransport::texts)]);
+        ENDED = Metric::counter("grantex_event_streams_ended_total", "Event streams that ended, by the reason.")
+            .labelled(&[Label::closed("reason", StreamEnd::texts)]);
+        SENT = Metric::counter("grantex_event_stream_events_total", "Events handed to the connections of event streams.");
     }
     anomalies: "Anomalies" {
         DETECTED = Metric::counter("grantex_anomalies_detected_total", "Anomalies detected.")

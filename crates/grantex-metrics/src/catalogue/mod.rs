@@ -8,8 +8,8 @@ pub use areas::AREAS;
 pub use docs::docs_markdown;
 
 pub use areas::{
-    agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, process, tokens,
-    webhooks,
+    agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, process, streams,
+    tokens, webhooks,
 };
 
 /// The label value for requests that no route matched.

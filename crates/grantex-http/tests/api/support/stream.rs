@@ -135,6 +135,7 @@ impl TestApp {
                         grants: vec![],
                         tokens: vec![],
                         audit: vec![],
+                        deliveries: vec![],
                         events: events.clone(),
                         deliveries: Vec::new(),
                     };
