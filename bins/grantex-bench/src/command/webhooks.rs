@@ -165,7 +165,7 @@ async fn exchange(connection: &mut Connection, target: &Target, account: &Accoun
     let body = json!({"agentId": account.agent_id, "principalId": format!("webhooks-{tag}"), "scopes": GRANT_SCOPES});
     let call = Call::post("/v1/authorize", Some(account.key.clone()), body.to_string());
     let request: Value = answered(connection, target, "authorizing", call).await?;
-    let body = json!({"code": request["code"], "agentId": account.agent_id}).to_string();
+    let body = json!({"code": request.get("code"), "agentId": account.agent_id}).to_string();
     let call = Call::post("/v1/token", Some(account.key.clone()), Bytes::from(body));
     let _: Value = answered(connection, target, "exchanging a code", call).await?;
     Ok(())

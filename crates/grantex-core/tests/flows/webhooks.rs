@@ -454,7 +454,10 @@ async fn the_breaker_opens_lets_one_probe_through_and_closes() {
     assert_eq!(world.grantex.webhooks_with_work("me", 10).await.unwrap(), []);
     world.clock.advance(Lifetime::seconds(30));
     assert_eq!(breaker().await, Breaker::Probing);
-    assert_eq!(world.grantex.webhooks_with_work("me", 10).await.unwrap(), [id.clone()]);
+    assert_eq!(
+        world.grantex.webhooks_with_work("me", 10).await.unwrap(),
+        std::slice::from_ref(&id)
+    );
     world.record(&id, &due[10], answered(200)).await;
     assert_eq!(breaker().await, Breaker::Closed);
     assert!(!world.seen(&id).await.is_failing());

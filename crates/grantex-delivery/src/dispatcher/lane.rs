@@ -52,7 +52,7 @@ pub(super) struct Lane<S: Store> {
 }
 
 enum Next {
-    Ended(Attempt),
+    Ended(Box<Attempt>),
     More,
     Renew,
     Idle,
@@ -108,7 +108,7 @@ impl<S: Store> Lane<S> {
             }
             let next = tokio::select! {
                 biased;
-                Some(attempt) = self.sending.next(), if !self.sending.is_empty() => Next::Ended(attempt),
+                Some(attempt) = self.sending.next(), if !self.sending.is_empty() => Next::Ended(Box::new(attempt)),
                 () = stopped(&mut stopping), if !self.is_ending => Next::Stop,
                 () = sleep_until(renew_at) => Next::Renew,
                 () = self.more.notified() => Next::More,
@@ -116,7 +116,7 @@ impl<S: Store> Lane<S> {
             };
             match next {
                 Next::Ended(attempt) => {
-                    let mut attempts = vec![attempt];
+                    let mut attempts = vec![*attempt];
                     while let Some(Some(attempt)) = self.sending.next().now_or_never() {
                         attempts.push(attempt);
                     }

@@ -137,7 +137,6 @@ impl TestApp {
                         audit: vec![],
                         deliveries: vec![],
                         events: events.clone(),
-                        deliveries: Vec::new(),
                     };
                     tx.write_ledger(&ledger).await?;
                     Ok(events)
