@@ -142,8 +142,8 @@ mod tests {
     #[test]
     fn a_request_is_whole_when_its_body_is() {
         let request = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
-        assert_eq!(whole(request), Some((39, 44)));
-        assert_eq!(whole(&request[..43]), None);
+        assert_eq!(whole(request), Some((38, 43)));
+        assert_eq!(whole(&request[..42]), None);
         assert_eq!(whole(&request[..20]), None);
         assert_eq!(
             whole(b"POST / HTTP/1.1\r\n\r\n"),

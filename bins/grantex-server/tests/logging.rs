@@ -8,13 +8,14 @@ use std::time::Duration;
 use grantex_core::authorize::Origin;
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
-    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, Event, ExchangeStatus, RefreshStatus, TokenIssue,
-    VerifyStatus,
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, DeliveryFailure, Event, ExchangeStatus, RefreshStatus,
+    TokenIssue, VerifyStatus, WebhookChange,
 };
 use grantex_core::grant::RevokedBy;
-use grantex_core::id::{AgentId, DeveloperId, GrantId, TokenId};
+use grantex_core::id::{AgentId, DeveloperId, GrantId, TokenId, WebhookId};
 use grantex_core::scope::Scopes;
 use grantex_core::testing::LogLines;
+use grantex_core::webhook::DisabledReason;
 use slog::Level;
 
 const DOCS: &str = include_str!("../../../docs/logging.md");
@@ -26,6 +27,14 @@ fn events() -> Vec<Event> {
     let agent_id = AgentId::parse(&format!("ag_{ulid}")).unwrap();
     let token_id = TokenId::parse(&format!("tok_{ulid}")).unwrap();
     let developer_id = DeveloperId::parse(&format!("dev_{ulid}")).unwrap();
+    let webhook_id = WebhookId::parse(&format!("wh_{ulid}")).unwrap();
+    let failure = DeliveryFailure {
+        webhook_id: webhook_id.clone(),
+        url: "https://app.example/hooks".into(),
+        status_code: Some(503),
+        attempt: 2,
+        error: "the receiver answered 503".into(),
+    };
     let principal_id = "user-1".to_owned();
     let scopes = Scopes::from_stored("read write");
     let issue = TokenIssue {
@@ -125,6 +134,25 @@ fn events() -> Vec<Event> {
             agent_id,
             change: AgentChange::Deleted,
         },
+        Event::WebhookChanged {
+            webhook_id: webhook_id.clone(),
+            change: WebhookChange::Created,
+        },
+        Event::WebhookTested {
+            webhook_id: webhook_id.clone(),
+        },
+        Event::WebhookDisabled {
+            webhook_id: webhook_id.clone(),
+            reason: DisabledReason::Gone,
+        },
+        Event::WebhookDelivered {
+            webhook_id,
+            status_code: 204,
+            attempt: 1,
+            since_event: Duration::from_millis(12),
+        },
+        Event::WebhookDeliveryRetried(failure.clone()),
+        Event::WebhookDeliveryFailed(failure),
         Event::RateLimitHit {
             ip: "192.0.2.1".into(),
             endpoint: "/v1/token",
