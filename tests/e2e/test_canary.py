@@ -142,6 +142,40 @@ def drive_sessions(canary, auth, child):
     canary.send("GET", "/v1/agents", 401, headers=bearer)
 
 
+def drive_webhooks(canary, auth):
+    """The receiver does not exist, so attempts fail, and the log has something to say of them."""
+    shown = ("POST /v1/webhooks", "GET /v1/webhooks", "PATCH /v1/webhooks", "DELETE /v1/webhooks")
+    query = canary.hide("receiver's query", mark("query"), *shown)
+    own = canary.hide("webhook secret", mark("webhook"), "POST /v1/webhooks")
+    body = {"url": f"https://receiver.invalid/hook?token={query}", "events": ["*"], "secret": own}
+    path = f"/v1/webhooks/{canary.send('POST', '/v1/webhooks', 201, headers=auth, json=body).json()['id']}"
+    canary.send("POST", "/v1/webhooks", 400, headers=auth, json={**body, "events": ["nothing"]})
+    canary.send("GET", "/v1/webhooks", 200, headers=auth)
+    canary.send("GET", path, 200, headers=auth)
+    canary.send("PATCH", path, 200, headers=auth, json={"description": "patched"})
+    rotated = canary.send("POST", f"{path}/secret", 200, headers=auth).json()["secret"]
+    canary.hide("rotated webhook secret", rotated, "POST /v1/webhooks")
+    canary.send("POST", f"{path}/pause", 200, headers=auth)
+    canary.send("POST", f"{path}/test", 202, headers=auth)
+    canary.send("POST", f"{path}/resume", 200, headers=auth)
+    listing = lambda: canary.send("GET", f"{path}/deliveries", 200, headers=auth).json()["deliveries"]
+    wait_until(lambda: listing()[0]["attempts"] > 0, "a failed attempt")
+    delivery = f"{path}/deliveries/{listing()[0]['id']}"
+    canary.send("GET", delivery, 200, headers=auth)
+    canary.send("POST", f"{delivery}/redeliver", 409, headers=auth)
+    canary.send("POST", f"{path}/recover", 202, headers=auth, json={"since": "2026-01-01T00:00:00Z"})
+    canary.send("GET", f"{path}/stats", 200, headers=auth)
+    canary.send("DELETE", path, 204, headers=auth)
+
+
+def drive_events(canary, auth):
+    stray = canary.hide("stray event type", mark("type"))
+    canary.send("GET", "/v1/events", 200, headers=auth)
+    for path in ("/v1/events", "/v1/events/stream", "/v1/events/ws"):
+        answer = canary.send("GET", f"{path}?types={stray}", headers=auth)
+        assert 400 <= answer.status_code < 500, f"GET {path}: {answer.status_code}"
+
+
 def drive_endings(canary, auth, tokens):
     jti = "tok_00000000000000000000000000"
     canary.send("POST", "/v1/tokens/revoke", 404, headers=auth, json={"jti": jti})
@@ -209,6 +243,8 @@ def test_no_secret_appears_where_it_does_not_belong(canary):
     tokens, child = drive_tokens(canary, auth, agent, code, verifier)
     drive_grants(canary, auth, tokens["grantId"])
     drive_audit(canary, auth, agent, tokens["grantId"])
+    drive_webhooks(canary, auth)
+    drive_events(canary, auth)
     drive_sessions(canary, auth, child["grantId"])
     chains = "\n".join(
         canary.send("GET", f"/v1/audit/entries?pageSize=1000{chain}", 200, headers=auth).text for chain in ("", "&chain=server")
