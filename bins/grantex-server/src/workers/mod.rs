@@ -31,7 +31,7 @@ const EXPIRED: Duration = Duration::from_secs(5);
 /// How often the grants of deleted agents are looked for.
 const DELETED_AGENTS: Duration = Duration::from_secs(5);
 /// How often what waits to be delivered is counted.
-const BACKLOG: Duration = Duration::from_secs(10);
+const BACKLOG: Duration = Duration::from_secs(5);
 /// How often gauges are set and histograms are folded.
 const GAUGES: Duration = Duration::from_secs(5);
 
