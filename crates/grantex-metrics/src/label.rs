@@ -1,6 +1,10 @@
 //! Labels and the closed sets of their values.
 
-use grantex_core::event::{AgentChange, AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus, VerifyStatus};
+use grantex_core::event::{
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, ExchangeStatus, PolicyChange, RefreshStatus,
+    VerifyStatus,
+};
+use grantex_core::policy::BackendKind;
 use grantex_core::webhook::DisabledReason;
 
 /// A type whose every value is a label value.
@@ -25,6 +29,9 @@ macro_rules! closed_in_core {
 closed_in_core!(
     AgentChange = &AgentChange::ALL,
     AuthorizeStatus = AuthorizeStatus::ALL,
+    BackendKind = &BackendKind::ALL,
+    DecisionStatus = DecisionStatus::ALL,
+    PolicyChange = PolicyChange::ALL,
     ConsentOutcome = ConsentOutcome::ALL,
     DisabledReason = DisabledReason::ALL,
     ExchangeStatus = ExchangeStatus::ALL,

@@ -12,6 +12,7 @@ mod grants;
 mod janitor;
 mod keys;
 mod ledger;
+mod policies;
 mod tokens;
 mod webhooks;
 
