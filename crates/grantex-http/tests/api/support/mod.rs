@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 pub mod gate;
+mod words;
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -101,7 +102,8 @@ impl TestApp {
         let (events, lines, measured) = (Recorder::default(), LogLines::default(), Measured::default());
         let builder = Grantex::builder(store.clone(), settings, keys(), sealer(), random.clone())
             .clock(clock.clone())
-            .observer(events.clone());
+            .observer(events.clone())
+            .policy_engine(words::OneWord);
         let grantex = match webhooks {
             Some(policy) => builder.webhooks(policy).build(),
             None => builder.build(),
