@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod logs;
 mod metrics;
+mod policies;
 mod webhooks;
 
 pub use database::{Database, DatabaseUrl};
@@ -25,6 +26,7 @@ use grantex_core::secret::Secret;
 use grantex_http::RateLimits;
 
 pub use flows::Flows;
+pub use policies::Policies;
 pub use webhooks::Webhooks;
 
 /// Everything that an operator can set.
@@ -48,6 +50,8 @@ pub struct Config {
     pub jobs: Jobs,
     /// Webhooks.
     pub webhooks: Webhooks,
+    /// Policies.
+    pub policies: Policies,
 }
 
 /// A section: its heading and its variables.
@@ -75,6 +79,10 @@ pub const SECTIONS: &[Section] = &[
     Section {
         title: "Consent, tokens, delegation",
         variables: flows::VARIABLES,
+    },
+    Section {
+        title: "Policies",
+        variables: policies::VARIABLES,
     },
     Section {
         title: "Rate limits",
@@ -129,6 +137,7 @@ impl Config {
             logs: logs::read(env),
             jobs: jobs::read(env),
             webhooks: webhooks::read(env, http.environment),
+            policies: policies::read(env, http.request_deadline),
             http,
             database,
             keys,
@@ -163,6 +172,7 @@ impl Config {
         settings.issuer.clone_from(&self.http.jwt_issuer);
         self.flows.apply_to(&mut settings);
         settings.webhooks = self.webhooks.flows.clone();
+        settings.policy_cache_bytes = self.policies.cache_bytes;
         settings
     }
 }
