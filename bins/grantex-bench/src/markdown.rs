@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::measure::{Operation, float};
 use crate::report::{
-    Labels, OperationReport, Record, RunReport, StartReport, WebhookReport, mib, micros, milliseconds, ratio, spread,
-    statuses,
+    Labels, OperationReport, Record, RunReport, StartReport, StreamReport, WebhookReport, mib, micros, milliseconds,
+    ratio, spread, statuses,
 };
 use crate::score::{Score, label, title, unmeasured};
 use crate::table::{Table, whole};
 use crate::targets::{
-    EVENT_AGE_MS, FLAT, IDLE_KIB, LOADED_KIB, P99_MS, READY_MS, Verdict, deliveries_per_second, goal,
+    EVENT_AGE_MS, FLAT, IDLE_KIB, LOADED_KIB, MANY_STREAMS, P99_MS, READY_MS, STREAMS_KIB, Verdict,
+    deliveries_per_second, goal,
 };
 
 const HEAD: &str = "\
@@ -43,12 +44,14 @@ pub fn page(records: &[Record]) -> String {
     let mut filled: Vec<&RunReport> = Vec::new();
     let mut starts: Vec<&StartReport> = Vec::new();
     let mut webhooks: Vec<&WebhookReport> = Vec::new();
+    let mut streams: Vec<&StreamReport> = Vec::new();
     for record in records {
         match record {
             Record::Run(run) if run.grants.is_some() => filled.push(run),
             Record::Run(run) => runs.push(run),
             Record::Start(start) => starts.push(start),
             Record::Webhooks(report) => webhooks.push(report),
+            Record::Streams(report) => streams.push(report),
         }
     }
     // With many developers first: the goals are about them.
@@ -62,6 +65,7 @@ pub fn page(records: &[Record]) -> String {
     sections.push_str(&memory_section(&runs, &starts, &mut score));
     sections.push_str(&growth_section(&filled, &mut score));
     sections.push_str(&webhook_section(&webhooks, &mut score));
+    sections.push_str(&stream_section(&streams, &mut score));
 
     score.unmeasured = unmeasured(&runs, &starts, &filled);
     format!(
@@ -96,6 +100,7 @@ fn machines(records: &[Record]) -> String {
             Record::Run(run) => (&run.machine, &run.labels),
             Record::Start(start) => (&start.machine, &start.labels),
             Record::Webhooks(report) => (&report.machine, &report.labels),
+            Record::Streams(report) => (&report.machine, &report.labels),
         };
         format!(
             "- {}, {} cores, {:.0} GiB of memory, Linux {}, database on {}\n",
@@ -258,6 +263,53 @@ fn webhook_section(reports: &[&WebhookReport], score: &mut Score) -> String {
     format!(
         "## Webhooks\n\nA backlog of paused endpoints is released and drains to receivers in the generator; then events are made at a \
          steady rate, and their age is taken at their first arrival. A p99 under {EVENT_AGE_MS:.0} ms is wanted.\n\n{}\n",
+        table.to_markdown()
+    )
+}
+
+fn stream_section(reports: &[&StreamReport], score: &mut Score) -> String {
+    let mut table = Table::new(&[
+        "server",
+        "streams",
+        "memory before",
+        "target",
+        "memory with them",
+        "verdict",
+        "KiB a stream",
+        "memory after an event",
+        "CPU % while silent",
+        "one event to all, ms",
+        "failures",
+    ]);
+    for report in reports {
+        let server = format!("{}, {}", title(&report.labels), report.transport);
+        let is_small = report.idle_kib <= STREAMS_KIB && report.refused + report.untold == 0;
+        if report.streams >= MANY_STREAMS {
+            score.count(is_small, || {
+                let streams = whole(float(report.streams));
+                format!("{server}: memory with {streams} streams: {}", mib(report.idle_kib))
+            });
+        }
+        table.row(vec![
+            server,
+            whole(float(report.streams)),
+            mib(report.before_kib),
+            format!("≤ {}", mib(STREAMS_KIB)),
+            mib(report.idle_kib),
+            met(is_small).to_owned(),
+            format!("{:.1}", report.kib_per_stream()),
+            mib(report.after_kib),
+            format!("{:.1}", report.silent_cpu_percent),
+            whole(report.to_all_ms),
+            (report.refused + report.untold).to_string(),
+        ]);
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!(
+        "## Event streams\n\nAll of one developer, opened by the generator and then silent for half a minute and a keepalive; resident memory of the \
+         whole server. Then one exchange is made, and its second event awaited on every stream.\n\n{}\n",
         table.to_markdown()
     )
 }

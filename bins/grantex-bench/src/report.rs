@@ -20,6 +20,7 @@ pub enum Record {
     Run(RunReport),
     Start(StartReport),
     Webhooks(WebhookReport),
+    Streams(StreamReport),
 }
 
 /// What the caller wants remembered with a result: store, algorithm, date, commit and the like.
@@ -89,6 +90,57 @@ pub struct WebhookReport {
     pub max_ms: f64,
     /// Deliveries that never came.
     pub missing: u64,
+}
+
+/// Open event streams of one developer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamReport {
+    pub labels: Labels,
+    pub machine: Machine,
+    pub transport: String,
+    /// Streams that were open together.
+    pub streams: u64,
+    /// Streams that could not be opened.
+    pub refused: u64,
+    pub opened_in_seconds: f64,
+    /// The server's resident memory before the first stream, with all of them silent, and after an event.
+    pub before_kib: u64,
+    pub idle_kib: u64,
+    pub after_kib: u64,
+    pub peak_kib: u64,
+    /// Processor time of the server while nothing but keepalives was sent, in percent of one processor.
+    pub silent_cpu_percent: f64,
+    /// Time from sending an exchange to its second event on the last stream.
+    pub to_all_ms: f64,
+    /// Streams that did not bring it.
+    pub untold: u64,
+}
+
+impl StreamReport {
+    /// What one stream adds to the server's memory.
+    pub fn kib_per_stream(&self) -> f64 {
+        float(self.idle_kib.saturating_sub(self.before_kib)) / float(self.streams.max(1))
+    }
+
+    pub fn to_text(&self) -> String {
+        format!(
+            "{} {} streams opened in {:.1} s, {} refused; server memory: {} before, {} idle ({:.1} KiB a stream), {} after an event, \
+             {} at most; silence costs {:.1} % of a processor; one event reached all in {:.0} ms, {} were left out\n",
+            whole(float(self.streams)),
+            self.transport,
+            self.opened_in_seconds,
+            self.refused,
+            mib(self.before_kib),
+            mib(self.idle_kib),
+            self.kib_per_stream(),
+            mib(self.after_kib),
+            mib(self.peak_kib),
+            self.silent_cpu_percent,
+            self.to_all_ms,
+            self.untold,
+        )
+    }
 }
 
 impl WebhookReport {

@@ -12,6 +12,10 @@ pub fn deliveries_per_second(store: &str) -> f64 {
     if store == "sqlite" { 2_000.0 } else { 1_500.0 }
 }
 
+/// Resident memory with [`MANY_STREAMS`] silent event streams.
+pub const STREAMS_KIB: u64 = 200 * 1024;
+pub const MANY_STREAMS: u64 = 10_000;
+
 /// The 99th percentile of every operation stays under this.
 pub const P99_MS: f64 = 25.0;
 pub const IDLE_KIB: u64 = 40 * 1024;

@@ -4,6 +4,7 @@ pub mod fill;
 pub mod publish;
 pub mod run;
 pub mod start;
+pub mod streams;
 pub mod webhooks;
 
 use std::io::Write;
@@ -35,6 +36,8 @@ pub enum Command {
     Start(start::Options),
     /// Measure how fast webhook deliveries drain, and how old events are when they arrive
     Webhooks(webhooks::Options),
+    /// Open event streams, measure what they cost, and how long an event takes to reach them all
+    Streams(streams::Options),
     /// Write result files up as a Markdown page with the targets beside the figures
     Report(publish::Options),
 }

@@ -161,7 +161,12 @@ async fn answered<T: for<'de> Deserialize<'de>>(
 }
 
 /// Authorizes and exchanges once: two events.
-async fn exchange(connection: &mut Connection, target: &Target, account: &Account, tag: u64) -> Result<(), BenchError> {
+pub(super) async fn exchange(
+    connection: &mut Connection,
+    target: &Target,
+    account: &Account,
+    tag: u64,
+) -> Result<(), BenchError> {
     let body = json!({"agentId": account.agent_id, "principalId": format!("webhooks-{tag}"), "scopes": GRANT_SCOPES});
     let call = Call::post("/v1/authorize", Some(account.key.clone()), body.to_string());
     let request: Value = answered(connection, target, "authorizing", call).await?;
