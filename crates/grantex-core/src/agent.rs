@@ -5,35 +5,19 @@ mod registry;
 pub use registry::{AgentChanges, AgentError, RegisterAgent};
 
 use crate::clock::Timestamp;
+use crate::closed;
 use crate::id::{AgentId, DeveloperId};
 use crate::scope::Scopes;
 
-/// Whether an agent may act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AgentStatus {
-    /// It may.
-    Active,
-    /// It may not, and its tokens fail verification, until it is active again.
-    Suspended,
-}
-
-impl AgentStatus {
-    /// The wire form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-        }
-    }
-
-    /// Reads the wire form.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "active" => Some(Self::Active),
-            "suspended" => Some(Self::Suspended),
-            _ => None,
-        }
+closed! {
+    /// Whether an agent may act.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum AgentStatus {
+        /// It may.
+        Active = "active",
+        /// It may not, and its tokens fail verification, until it is active again.
+        Suspended = "suspended",
     }
 }
 

@@ -5,37 +5,23 @@ mod account;
 pub use account::{RotateKeyError, RotatedKey, SetPlanError, SignedUp, Signup, SignupError};
 
 use crate::clock::Timestamp;
+use crate::closed;
 use crate::id::DeveloperId;
 use crate::plan::Plan;
 
-/// Whether a developer works for real or tries things out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// People are asked for consent.
-    Live,
-    /// Requests are approved at once.
-    Sandbox,
+closed! {
+    /// Whether a developer works for real or tries things out.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Mode {
+        /// People are asked for consent.
+        Live = "live",
+        /// Requests are approved at once.
+        Sandbox = "sandbox",
+    }
 }
 
 impl Mode {
-    /// The wire form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Sandbox => "sandbox",
-        }
-    }
-
-    /// Reads the wire form.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "live" => Some(Self::Live),
-            "sandbox" => Some(Self::Sandbox),
-            _ => None,
-        }
-    }
-
     /// What API keys of this mode begin with.
     pub const fn key_prefix(self) -> &'static str {
         match self {

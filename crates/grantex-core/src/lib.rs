@@ -92,6 +92,7 @@ pub mod agent;
 pub mod audit;
 pub mod authorize;
 pub mod clock;
+pub mod closed;
 pub mod context;
 pub mod developer;
 pub mod error;

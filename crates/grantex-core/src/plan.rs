@@ -1,35 +1,22 @@
 //! Plans and what they allow (contract: plan quotas).
 
-/// A developer's plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Plan {
-    /// The smallest.
-    Free,
-    /// The middle one.
-    Pro,
-    /// Unlimited.
-    Enterprise,
+use crate::closed;
+
+closed! {
+    /// A developer's plan.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Plan {
+        /// The smallest.
+        Free = "free",
+        /// The middle one.
+        Pro = "pro",
+        /// Unlimited.
+        Enterprise = "enterprise",
+    }
 }
 
 impl Plan {
-    /// All plans.
-    pub const ALL: [Self; 3] = [Self::Free, Self::Pro, Self::Enterprise];
-
-    /// The wire form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Free => "free",
-            Self::Pro => "pro",
-            Self::Enterprise => "enterprise",
-        }
-    }
-
-    /// Reads the wire form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|plan| plan.as_str() == text)
-    }
-
     /// How many agents may be registered; `None` is unlimited.
     pub const fn max_agents(self) -> Option<u64> {
         match self {

@@ -12,7 +12,7 @@ use metrics::{Counter, Histogram};
 use crate::catalogue::{agents, authorize, consent, database, grants, limits, tokens, webhooks};
 use crate::exporter::Registry;
 use crate::family::Counters;
-use crate::label::{Closed as _, GrantKind, Pool, ReuseKind, WebhookStatus};
+use crate::label::{GrantKind, Pool, ReuseKind, WebhookStatus};
 use crate::{Metrics, catalogue::UNMATCHED};
 
 /// The handles that events change.
@@ -181,8 +181,8 @@ impl Observer for Metrics {
             Event::WebhookChanged { .. } | Event::WebhookTested { .. } => {}
             Event::RateLimitHit { endpoint, .. } => to.rate_limit_hit(endpoint),
             Event::DatabaseConnectionError { pool, .. } => {
-                if let Some(pool) = Pool::ALL.iter().find(|known| known.text() == *pool) {
-                    to.connection_errors.increment(*pool);
+                if let Some(pool) = Pool::parse(pool) {
+                    to.connection_errors.increment(pool);
                 }
             }
             Event::DatabaseConnectionRestored { .. } => {}

@@ -18,7 +18,7 @@ use grantex_core::event::{
 use grantex_core::grant::RevokedBy;
 use grantex_core::id::{AgentId, DeveloperId, GrantId, TokenId};
 use grantex_core::scope::Scopes;
-use support::{changes, metrics};
+use support::{by_name, changes, metrics};
 
 fn ulid(prefix: &str) -> String {
     format!("{prefix}_01ARZ3NDEKTSV4RRFFQ69G5FAV")
@@ -277,10 +277,7 @@ fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
 fn every_event_counts_what_the_catalogue_says_and_nothing_else() {
     let metrics = metrics();
     for (event, expected) in table() {
-        let expected: BTreeMap<String, f64> = expected
-            .into_iter()
-            .map(|(series, by)| (series.to_owned(), by))
-            .collect();
+        let expected = by_name(&expected);
         let changed = changes(&metrics, |metrics| metrics.observe(&event, Duration::from_millis(3)));
         assert_eq!(changed, expected, "{event:?}");
     }

@@ -14,7 +14,7 @@ use grantex_metrics::catalogue::{AREAS, Kind, Metric};
 use grantex_metrics::{
     JanitorTable, Job, LogLevel, Metrics, Pool, PoolState, SigningKeyState, StreamEnd, StreamTransport, docs_markdown,
 };
-use support::{ROUTES, changes, metrics, samples};
+use support::{ROUTES, by_name, changes, metrics, samples};
 
 fn catalogue() -> impl Iterator<Item = &'static Metric> {
     AREAS.iter().flat_map(|area| area.metrics)
@@ -167,13 +167,7 @@ fn requests_are_measured_by_template_and_methods_are_a_closed_set() {
         ),
         ("grantex_http_requests_in_flight", 1.0),
     ];
-    assert_eq!(
-        changed,
-        expected
-            .into_iter()
-            .map(|(series, by)| (series.to_owned(), by))
-            .collect()
-    );
+    assert_eq!(changed, by_name(&expected));
 }
 
 #[test]
@@ -195,13 +189,7 @@ fn streams_are_told() {
         (r#"grantex_event_streams_ended_total{reason="key_changed"}"#, 1.0),
         ("grantex_event_stream_events_total", 64.0),
     ];
-    assert_eq!(
-        changed,
-        expected
-            .into_iter()
-            .map(|(series, by)| (series.to_owned(), by))
-            .collect()
-    );
+    assert_eq!(changed, by_name(&expected));
 }
 
 #[test]
@@ -247,13 +235,7 @@ fn gauges_jobs_and_log_lines_are_told() {
         (r#"grantex_log_lines_total{level="warn"}"#, 1.0),
         ("grantex_log_lines_dropped_total", 1.0),
     ];
-    assert_eq!(
-        changed,
-        expected
-            .into_iter()
-            .map(|(series, by)| (series.to_owned(), by))
-            .collect()
-    );
+    assert_eq!(changed, by_name(&expected));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use grantex_core::error::StoreError;
 use grantex_core::store::KeyState;
-use grantex_metrics::label::Closed as _;
 use grantex_metrics::{Metrics, Pool, PoolState, SigningKeyState};
 use grantex_store::Stats;
 
@@ -11,16 +10,14 @@ use crate::app::Assembly;
 /// Sets the state of the pools and of the write queue.
 pub fn pools(metrics: &Metrics, stats: &Stats) {
     for stats in &stats.pools {
-        let Some(pool) = Pool::ALL.iter().find(|pool| pool.text() == stats.pool) else {
-            continue;
-        };
+        let Some(pool) = Pool::parse(stats.pool) else { continue };
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let state = PoolState {
             connections: number(stats.open),
             in_use: number(stats.in_use),
             waiting: number(stats.waiting),
         };
-        metrics.set_pool(*pool, state);
+        metrics.set_pool(pool, state);
     }
     metrics.set_write_queue_depth(stats.write_queue);
 }

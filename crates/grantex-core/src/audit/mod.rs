@@ -9,62 +9,31 @@ pub use log::{AuditError, AuditFilter, LogEntry};
 pub use verify::{BrokenEntry, ChainReport};
 
 use crate::clock::Timestamp;
+use crate::closed;
 use crate::id::{AuditId, DeveloperId};
 
-/// Which of a developer's two chains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Chain {
-    /// Entries that the developer logs.
-    Caller,
-    /// Decisions of the server itself.
-    Server,
-}
-
-impl Chain {
-    /// Both chains.
-    pub const ALL: [Self; 2] = [Self::Caller, Self::Server];
-
-    /// The wire form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::Server => "server",
-        }
-    }
-
-    /// Reads the wire form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|chain| chain.as_str() == text)
+closed! {
+    /// Which of a developer's two chains.
+    #[derive(PartialOrd, Ord)]
+    pub enum Chain {
+        /// Entries that the developer logs.
+        Caller = "caller",
+        /// Decisions of the server itself.
+        Server = "server",
     }
 }
 
-/// How an audited action ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditStatus {
-    /// It was done.
-    Success,
-    /// It was tried and failed.
-    Failure,
-    /// It was not allowed.
-    Blocked,
-}
-
-impl AuditStatus {
-    /// The wire form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Blocked => "blocked",
-        }
-    }
-
-    /// Reads the wire form.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Success, Self::Failure, Self::Blocked]
-            .into_iter()
-            .find(|status| status.as_str() == text)
+closed! {
+    /// How an audited action ended.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum AuditStatus {
+        /// It was done.
+        Success = "success",
+        /// It was tried and failed.
+        Failure = "failure",
+        /// It was not allowed.
+        Blocked = "blocked",
     }
 }
 

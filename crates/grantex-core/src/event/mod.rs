@@ -22,6 +22,7 @@ pub use status::{AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus,
 
 use crate::authorize::Origin;
 use crate::clock::Timestamp;
+use crate::closed;
 use crate::grant::RevokedBy;
 use crate::id::{AgentId, DeveloperId, GrantId, TokenId, WebhookId};
 use crate::scope::Scopes;
@@ -272,62 +273,31 @@ pub struct TokenIssue {
     pub expires_at: Timestamp,
 }
 
-/// Who or what decided an authorization request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecidedBy {
-    /// A policy.
-    Policy,
-    /// The principal, on the consent page.
-    Principal,
-    /// The developer, in sandbox mode.
-    Developer,
-}
-
-impl DecidedBy {
-    /// The name in log and audit.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Policy => "policy",
-            Self::Principal => "principal",
-            Self::Developer => "developer",
-        }
+closed! {
+    /// Who or what decided an authorization request.
+    pub enum DecidedBy {
+        /// A policy.
+        Policy = "policy",
+        /// The principal, on the consent page.
+        Principal = "principal",
+        /// The developer, in sandbox mode.
+        Developer = "developer",
     }
 }
 
-/// What happened to an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AgentChange {
-    /// It was registered.
-    Registered,
-    /// Name, description or scopes changed.
-    Updated,
-    /// It was suspended.
-    Suspended,
-    /// It may act again.
-    Resumed,
-    /// It was deleted.
-    Deleted,
-}
-
-impl AgentChange {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Registered,
-        Self::Updated,
-        Self::Suspended,
-        Self::Resumed,
-        Self::Deleted,
-    ];
-
-    /// The name in log and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Registered => "registered",
-            Self::Updated => "updated",
-            Self::Suspended => "suspended",
-            Self::Resumed => "resumed",
-            Self::Deleted => "deleted",
-        }
+closed! {
+    /// What happened to an agent.
+    pub enum AgentChange {
+        /// It was registered.
+        Registered = "registered",
+        /// Name, description or scopes changed.
+        Updated = "updated",
+        /// It was suspended.
+        Suspended = "suspended",
+        /// It may act again.
+        Resumed = "resumed",
+        /// It was deleted.
+        Deleted = "deleted",
     }
 }
 
@@ -346,34 +316,21 @@ pub struct DeliveryFailure {
     pub error: String,
 }
 
-/// What a developer did to a webhook endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WebhookChange {
-    /// It was made.
-    Created,
-    /// URL, events or description changed.
-    Updated,
-    /// It was paused.
-    Paused,
-    /// It is served again.
-    Resumed,
-    /// Its secret was replaced.
-    SecretRotated,
-    /// It was deleted.
-    Deleted,
-}
-
-impl WebhookChange {
-    /// The name in the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Paused => "paused",
-            Self::Resumed => "resumed",
-            Self::SecretRotated => "secret_rotated",
-            Self::Deleted => "deleted",
-        }
+closed! {
+    /// What a developer did to a webhook endpoint.
+    pub enum WebhookChange {
+        /// It was made.
+        Created = "created",
+        /// URL, events or description changed.
+        Updated = "updated",
+        /// It was paused.
+        Paused = "paused",
+        /// It is served again.
+        Resumed = "resumed",
+        /// Its secret was replaced.
+        SecretRotated = "secret_rotated",
+        /// It was deleted.
+        Deleted = "deleted",
     }
 }
 

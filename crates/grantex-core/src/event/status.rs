@@ -1,111 +1,105 @@
 //! The closed sets of outcomes that become the `status` label of metrics.
 
-macro_rules! status {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+use crate::closed;
 
-        impl $name {
-            /// Every value, for metrics that are exported as 0 from the start.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The label value.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-        }
-    };
+closed! {
+    /// How a token exchange ended.
+    pub enum ExchangeStatus {
+        /// Tokens were issued.
+        Success = "success",
+        /// The request was malformed or not authenticated.
+        InvalidRequest = "invalid_request",
+        /// The code is unknown, or not for this agent.
+        InvalidCode = "invalid_code",
+        /// The code was used before.
+        Reuse = "reuse",
+        /// The code has expired.
+        Expired = "expired",
+        /// The PKCE verifier is missing or wrong.
+        Pkce = "pkce",
+        /// The plan allows no further grant.
+        PlanLimit = "plan_limit",
+        /// A limiter refused.
+        RateLimited = "rate_limited",
+        /// The server failed.
+        Error = "error",
+    }
 }
 
-status!(/// How a token exchange ended.
-ExchangeStatus {
-    /// Tokens were issued.
-    Success = "success",
-    /// The request was malformed or not authenticated.
-    InvalidRequest = "invalid_request",
-    /// The code is unknown, or not for this agent.
-    InvalidCode = "invalid_code",
-    /// The code was used before.
-    Reuse = "reuse",
-    /// The code has expired.
-    Expired = "expired",
-    /// The PKCE verifier is missing or wrong.
-    Pkce = "pkce",
-    /// The plan allows no further grant.
-    PlanLimit = "plan_limit",
-    /// A limiter refused.
-    RateLimited = "rate_limited",
-    /// The server failed.
-    Error = "error",
-});
+closed! {
+    /// How an authorization request was answered.
+    pub enum AuthorizeStatus {
+        /// A request was opened.
+        Success = "success",
+        /// A policy refused.
+        Denied = "denied",
+        /// The request was malformed or not authenticated.
+        InvalidRequest = "invalid_request",
+        /// There is no such active agent.
+        AgentNotFound = "agent_not_found",
+        /// The plan allows no further grant.
+        PlanLimit = "plan_limit",
+        /// A limiter refused.
+        RateLimited = "rate_limited",
+        /// The server failed.
+        Error = "error",
+    }
+}
 
-status!(/// How an authorization request was answered.
-AuthorizeStatus {
-    /// A request was opened.
-    Success = "success",
-    /// A policy refused.
-    Denied = "denied",
-    /// The request was malformed or not authenticated.
-    InvalidRequest = "invalid_request",
-    /// There is no such active agent.
-    AgentNotFound = "agent_not_found",
-    /// The plan allows no further grant.
-    PlanLimit = "plan_limit",
-    /// A limiter refused.
-    RateLimited = "rate_limited",
-    /// The server failed.
-    Error = "error",
-});
+closed! {
+    /// How a refresh ended.
+    pub enum RefreshStatus {
+        /// New tokens were issued.
+        Success = "success",
+        /// The kept answer was repeated.
+        Replayed = "replayed",
+        /// The refresh token was used before.
+        ReuseDetected = "reuse_detected",
+        /// The refresh token or its grant has expired.
+        Expired = "expired",
+        /// The grant is revoked, or its agent may not act.
+        Revoked = "revoked",
+        /// The request was malformed, not authenticated, or names an unknown token.
+        InvalidRequest = "invalid_request",
+        /// A limiter refused.
+        RateLimited = "rate_limited",
+        /// The server failed.
+        Error = "error",
+    }
+}
 
-status!(/// How a refresh ended.
-RefreshStatus {
-    /// New tokens were issued.
-    Success = "success",
-    /// The kept answer was repeated.
-    Replayed = "replayed",
-    /// The refresh token was used before.
-    ReuseDetected = "reuse_detected",
-    /// The refresh token or its grant has expired.
-    Expired = "expired",
-    /// The grant is revoked, or its agent may not act.
-    Revoked = "revoked",
-    /// The request was malformed, not authenticated, or names an unknown token.
-    InvalidRequest = "invalid_request",
-    /// A limiter refused.
-    RateLimited = "rate_limited",
-    /// The server failed.
-    Error = "error",
-});
+closed! {
+    /// How a verification ended.
+    pub enum VerifyStatus {
+        /// The token is good.
+        Valid = "valid",
+        /// It is no token of this server: form, signature, issuer or claims.
+        Malformed = "malformed",
+        /// It has expired.
+        Expired = "expired",
+        /// Nobody issued it to this developer.
+        Unknown = "unknown",
+        /// The token or its grant is revoked.
+        Revoked = "revoked",
+        /// Its agent, or an agent above it, may not act.
+        Suspended = "suspended",
+        /// It is for another audience.
+        Audience = "audience",
+        /// The server failed.
+        Error = "error",
+    }
+}
 
-status!(/// How a verification ended.
-VerifyStatus {
-    /// The token is good.
-    Valid = "valid",
-    /// It is no token of this server: form, signature, issuer or claims.
-    Malformed = "malformed",
-    /// It has expired.
-    Expired = "expired",
-    /// Nobody issued it to this developer.
-    Unknown = "unknown",
-    /// The token or its grant is revoked.
-    Revoked = "revoked",
-    /// Its agent, or an agent above it, may not act.
-    Suspended = "suspended",
-    /// It is for another audience.
-    Audience = "audience",
-    /// The server failed.
-    Error = "error",
-});
-
-status!(/// What happened on a consent page.
-ConsentOutcome {
-    /// It was shown.
-    Shown = "shown",
-    /// The person approved.
-    Approved = "approved",
-    /// The person refused.
-    Denied = "denied",
-    /// The request had expired or was decided already.
-    Gone = "gone",
-});
+closed! {
+    /// What happened on a consent page.
+    pub enum ConsentOutcome {
+        /// It was shown.
+        Shown = "shown",
+        /// The person approved.
+        Approved = "approved",
+        /// The person refused.
+        Denied = "denied",
+        /// The request had expired or was decided already.
+        Gone = "gone",
+    }
+}

@@ -131,14 +131,7 @@ impl<S: Store> Grantex<S> {
                 if !unit.tx.touch_active_grant(&parent_id, &heir, unit.now).await? {
                     return Err(unit.why_not_delegated(&heir).await?);
                 }
-                let head = unit.lock_head().await?;
-                let active = u64::try_from(head.active_grants).unwrap_or(0);
-                PlanLimit::check(head.plan.max_active_grants(), active, "active grants")?;
-                unit.record(child.created_event());
-                unit.record(Event::TokenDelegated(minted.event()));
-                unit.insert_grant(child);
-                unit.insert_token(minted.row);
-                Ok(minted.issued)
+                unit.insert_issued(minted, Event::TokenDelegated).await
             })
         })
         .await

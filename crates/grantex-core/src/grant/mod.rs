@@ -10,6 +10,7 @@ pub use revoke::{RevokeGrantError, RevokedBy};
 
 use crate::agent::AgentStatus;
 use crate::clock::Timestamp;
+use crate::closed;
 use crate::id::{AgentId, DeveloperId, GrantId};
 use crate::scope::Scopes;
 
@@ -25,33 +26,17 @@ pub enum GrantState {
     },
 }
 
-/// The state of a grant as served: `expired` is computed, never stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GrantStatus {
-    /// In force.
-    Active,
-    /// Past its expiry.
-    Expired,
-    /// Revoked.
-    Revoked,
-}
-
-impl GrantStatus {
-    /// The wire form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
-    }
-
-    /// Reads the wire form.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::Expired, Self::Revoked]
-            .into_iter()
-            .find(|status| status.as_str() == text)
+closed! {
+    /// The state of a grant as served: `expired` is computed, never stored.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum GrantStatus {
+        /// In force.
+        Active = "active",
+        /// Past its expiry.
+        Expired = "expired",
+        /// Revoked.
+        Revoked = "revoked",
     }
 }
 

@@ -1,52 +1,31 @@
 //! Revocation: one cascading function behind every way to revoke.
 
+use crate::closed;
 use crate::context::Context;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::grant::Grant;
 use crate::grantex::{Grantex, Unit};
-use crate::id::GrantId;
+use crate::id::{DeveloperId, GrantId};
+use crate::principal::Session;
 use crate::store::Store;
 
-/// On whose behalf a grant was revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RevokedBy {
-    /// The developer, by API key.
-    Developer,
-    /// The principal, on the permissions page.
-    Principal,
-    /// The deletion of its agent.
-    AgentDeleted,
-    /// The second use of its authorization code.
-    CodeReuse,
-    /// The second use of a refresh token.
-    RefreshReuse,
-    /// The revocation of its refresh token (RFC 7009).
-    RefreshTokenRevoked,
-}
-
-impl RevokedBy {
-    /// Every value.
-    pub const ALL: [Self; 6] = [
-        Self::Developer,
-        Self::Principal,
-        Self::AgentDeleted,
-        Self::CodeReuse,
-        Self::RefreshReuse,
-        Self::RefreshTokenRevoked,
-    ];
-
-    /// The name in log, audit and events, and the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Developer => "developer",
-            Self::Principal => "principal",
-            Self::AgentDeleted => "agent_deleted",
-            Self::CodeReuse => "code_reuse",
-            Self::RefreshReuse => "refresh_reuse",
-            Self::RefreshTokenRevoked => "refresh_token_revoked",
-        }
+closed! {
+    /// On whose behalf a grant was revoked.
+    pub enum RevokedBy {
+        /// The developer, by API key.
+        Developer = "developer",
+        /// The principal, on the permissions page.
+        Principal = "principal",
+        /// The deletion of its agent.
+        AgentDeleted = "agent_deleted",
+        /// The second use of its authorization code.
+        CodeReuse = "code_reuse",
+        /// The second use of a refresh token.
+        RefreshReuse = "refresh_reuse",
+        /// The revocation of its refresh token (RFC 7009).
+        RefreshTokenRevoked = "refresh_token_revoked",
     }
 }
 
@@ -72,43 +51,38 @@ impl<S: Store> Grantex<S> {
         developer: &Developer,
         id: GrantId,
     ) -> Result<(), RevokeGrantError> {
-        self.transact(ctx, Some(&developer.id), move |unit| {
-            Box::pin(async move {
-                let developer = unit.developer()?.clone();
-                let grant = unit
-                    .tx
-                    .grant(&developer, &id)
-                    .await?
-                    .ok_or(RevokeGrantError::NotFound)?;
-                unit.revoke_with_descendants(&grant, RevokedBy::Developer)
-                    .await?
-                    .then_some(())
-                    .ok_or(RevokeGrantError::NotFound)
-            })
-        })
-        .await
+        self.revoke_if(ctx, &developer.id, id, RevokedBy::Developer, |_| true)
+            .await
     }
 
     /// Revokes one of a principal's own grants, with everything below it.
     pub async fn revoke_own_grant(
         &self,
         ctx: &Context,
-        session: &crate::principal::Session,
+        session: &Session,
         id: GrantId,
     ) -> Result<(), RevokeGrantError> {
         let principal = session.principal_id.clone();
-        self.transact(ctx, Some(&session.developer_id), move |unit| {
+        self.revoke_if(ctx, &session.developer_id, id, RevokedBy::Principal, move |grant| {
+            grant.principal_id == principal
+        })
+        .await
+    }
+
+    async fn revoke_if(
+        &self,
+        ctx: &Context,
+        developer: &DeveloperId,
+        id: GrantId,
+        by: RevokedBy,
+        is_theirs: impl FnOnce(&Grant) -> bool + Send + 'static,
+    ) -> Result<(), RevokeGrantError> {
+        self.transact(ctx, Some(developer), move |unit| {
             Box::pin(async move {
                 let developer = unit.developer()?.clone();
-                let grant = unit
-                    .tx
-                    .grant(&developer, &id)
-                    .await?
-                    .ok_or(RevokeGrantError::NotFound)?;
-                if grant.principal_id != principal {
-                    return Err(RevokeGrantError::NotFound);
-                }
-                unit.revoke_with_descendants(&grant, RevokedBy::Principal)
+                let grant = unit.tx.grant(&developer, &id).await?;
+                let grant = grant.filter(is_theirs).ok_or(RevokeGrantError::NotFound)?;
+                unit.revoke_with_descendants(&grant, by)
                     .await?
                     .then_some(())
                     .ok_or(RevokeGrantError::NotFound)

@@ -21,6 +21,7 @@ use std::pin::Pin;
 
 use crate::audit::{AuditEntry, Chain};
 use crate::clock::Timestamp;
+use crate::closed;
 use crate::context::Admission;
 use crate::error::StoreError;
 use crate::grant::Grant;
@@ -197,31 +198,13 @@ pub struct EventHead {
     pub key_hash: SecretHash,
 }
 
-/// The state of a signing key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyState {
-    /// Signs, from its activation on, unless a newer key is active too.
-    Active,
-    /// Signs no more; published until the last token it signed has expired.
-    Retired,
-}
-
-impl KeyState {
-    /// The stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Retired => "retired",
-        }
-    }
-
-    /// Reads the stored form.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "active" => Some(Self::Active),
-            "retired" => Some(Self::Retired),
-            _ => None,
-        }
+closed! {
+    /// The state of a signing key.
+    pub enum KeyState {
+        /// Signs, from its activation on, unless a newer key is active too.
+        Active = "active",
+        /// Signs no more; published until the last token it signed has expired.
+        Retired = "retired",
     }
 }
 

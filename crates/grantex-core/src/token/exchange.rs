@@ -207,22 +207,14 @@ impl<S: Store> Grantex<S> {
     ) -> Result<IssuedToken, ExchangeError> {
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
-                let grant = minted.issued.grant.clone();
                 if !unit
                     .tx
-                    .consume_auth_request(&request.id, &code_hash, unit.now, &grant.id)
+                    .consume_auth_request(&request.id, &code_hash, unit.now, &minted.issued.grant.id)
                     .await?
                 {
                     return Err(unit.why_not_exchanged(&request.id).await?);
                 }
-                let head = unit.lock_head().await?;
-                let active = u64::try_from(head.active_grants).unwrap_or(0);
-                PlanLimit::check(head.plan.max_active_grants(), active, "active grants")?;
-                unit.record(grant.created_event());
-                unit.record(Event::TokenExchanged(minted.event()));
-                unit.insert_grant(grant);
-                unit.insert_token(minted.row);
-                Ok(minted.issued)
+                unit.insert_issued(minted, Event::TokenExchanged).await
             })
         })
         .await
@@ -272,20 +264,5 @@ impl Unit<'_> {
                 ExchangeError::InvalidCode
             }
         })
-    }
-}
-
-impl Grant {
-    /// The event that tells of this grant's creation.
-    pub(crate) fn created_event(&self) -> Event {
-        Event::GrantCreated {
-            grant_id: self.id.clone(),
-            agent_id: self.agent_id.clone(),
-            principal_id: self.principal_id.clone(),
-            scopes: self.scopes.clone(),
-            expires_at: self.expires_at,
-            delegation_depth: self.delegation_depth,
-            parent_grant_id: self.parent_grant_id.clone(),
-        }
     }
 }

@@ -1,10 +1,12 @@
 //! Making a grant's tokens: ids, signature, refresh token.
 
 use crate::clock::Timestamp;
-use crate::event::TokenIssue;
+use crate::error::StoreError;
+use crate::event::{Event, TokenIssue};
 use crate::grant::Grant;
-use crate::grantex::Grantex;
+use crate::grantex::{Grantex, Unit};
 use crate::id::{TokenId, new_id, new_secret};
+use crate::plan::PlanLimit;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::token::signer::SignError;
@@ -77,5 +79,42 @@ impl<S: Store> Grantex<S> {
             expires_at,
         };
         Ok(Minted { issued, row })
+    }
+}
+
+impl Unit<'_> {
+    /// Inserts a new grant with its first tokens, if the plan allows one more; `told` is the event that tells of the tokens.
+    pub(crate) async fn insert_issued<E>(
+        &mut self,
+        minted: Minted,
+        told: fn(TokenIssue) -> Event,
+    ) -> Result<IssuedToken, E>
+    where
+        E: From<StoreError> + From<PlanLimit>,
+    {
+        let head = self.lock_head().await?;
+        let active = u64::try_from(head.active_grants).unwrap_or(0);
+        PlanLimit::check(head.plan.max_active_grants(), active, "active grants")?;
+        let grant = minted.issued.grant.clone();
+        self.record(grant.created_event());
+        self.record(told(minted.event()));
+        self.insert_grant(grant);
+        self.insert_token(minted.row);
+        Ok(minted.issued)
+    }
+}
+
+impl Grant {
+    /// The event that tells of this grant's creation.
+    fn created_event(&self) -> Event {
+        Event::GrantCreated {
+            grant_id: self.id.clone(),
+            agent_id: self.agent_id.clone(),
+            principal_id: self.principal_id.clone(),
+            scopes: self.scopes.clone(),
+            expires_at: self.expires_at,
+            delegation_depth: self.delegation_depth,
+            parent_grant_id: self.parent_grant_id.clone(),
+        }
     }
 }

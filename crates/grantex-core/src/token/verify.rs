@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::agent::AgentStatus;
 use crate::clock::Timestamp;
+use crate::closed;
 use crate::context::Context;
 use crate::developer::Developer;
 use crate::error::StoreError;
@@ -97,33 +98,23 @@ pub(super) async fn ancestors_of(tx: &mut dyn Reads, grant: &Grant) -> Result<Ve
     }
 }
 
-/// The state of a grant or token, as resource servers ask for it before every call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RevocationStatus {
-    /// In force.
-    Active,
-    /// Revoked.
-    Revoked,
-    /// Its agent, or an agent above, is suspended.
-    Suspended,
-    /// Expired.
-    Expired,
-    /// Not of this developer, or never issued: the two cannot be told apart.
-    Unknown,
+closed! {
+    /// The state of a grant or token, as resource servers ask for it before every call.
+    pub enum RevocationStatus {
+        /// In force.
+        Active = "active",
+        /// Revoked.
+        Revoked = "revoked",
+        /// Its agent, or an agent above, is suspended.
+        Suspended = "suspended",
+        /// Expired.
+        Expired = "expired",
+        /// Not of this developer, or never issued: the two cannot be told apart.
+        Unknown = "unknown",
+    }
 }
 
 impl RevocationStatus {
-    /// The wire form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Revoked => "revoked",
-            Self::Suspended => "suspended",
-            Self::Expired => "expired",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// Everything but `active` counts as revoked.
     pub fn is_revoked(self) -> bool {
         self != Self::Active

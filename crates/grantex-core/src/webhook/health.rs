@@ -4,6 +4,7 @@
 //! breaker, its failure opens it for twice as long. An endpoint that has failed for days is disabled.
 
 use crate::clock::{Lifetime, Timestamp};
+use crate::closed;
 
 /// Numbers of the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,25 +47,15 @@ pub struct Health {
     pub last_failure_at: Option<Timestamp>,
 }
 
-/// What may be sent right now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Breaker {
-    /// Anything.
-    Closed,
-    /// Nothing.
-    Open,
-    /// One delivery, to see whether the endpoint is back.
-    Probing,
-}
-
-impl Breaker {
-    /// The name in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::Probing => "half_open",
-        }
+closed! {
+    /// What may be sent right now.
+    pub enum Breaker {
+        /// Anything.
+        Closed = "closed",
+        /// Nothing.
+        Open = "open",
+        /// One delivery, to see whether the endpoint is back.
+        Probing = "half_open",
     }
 }
 

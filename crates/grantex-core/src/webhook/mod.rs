@@ -22,6 +22,7 @@ pub use deliveries::{DeliveryFilter, DeliveryPage, MAX_TOTAL, Recovered, Redeliv
 pub use manage::{CreateWebhook, CreatedWebhook, RotatedSecret, WebhookChanges, WebhookError, WebhookStatistics};
 
 use crate::clock::{Lifetime, Timestamp};
+use crate::closed;
 use crate::event::Event;
 use crate::event::filter::EventFilter;
 use crate::id::{DeliveryId, DeveloperId, EventId, WebhookId};
@@ -64,30 +65,13 @@ pub enum WebhookState {
     Disabled(DisabledReason),
 }
 
-/// Why the server stopped serving an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DisabledReason {
-    /// It answered 410 Gone.
-    Gone,
-    /// It had failed for days without a single success.
-    Failing,
-}
-
-impl DisabledReason {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::Gone, Self::Failing];
-
-    /// The name in the API, log and metrics, and the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gone => "gone",
-            Self::Failing => "failing",
-        }
-    }
-
-    /// Reads the stored form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+closed! {
+    /// Why the server stopped serving an endpoint.
+    pub enum DisabledReason {
+        /// It answered 410 Gone.
+        Gone = "gone",
+        /// It had failed for days without a single success.
+        Failing = "failing",
     }
 }
 
@@ -185,33 +169,15 @@ fn seal_context(id: &WebhookId) -> String {
     format!("webhook:{id}")
 }
 
-/// How a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryStatus {
-    /// It is still to be taken by the receiver.
-    Pending,
-    /// The receiver took it.
-    Delivered,
-    /// It was given up; it can be sent again on demand.
-    Failed,
-}
-
-impl DeliveryStatus {
-    /// Every value.
-    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Failed];
-
-    /// The name in the API, and the stored form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Reads the stored form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text)
+closed! {
+    /// How a delivery stands.
+    pub enum DeliveryStatus {
+        /// It is still to be taken by the receiver.
+        Pending = "pending",
+        /// The receiver took it.
+        Delivered = "delivered",
+        /// It was given up; it can be sent again on demand.
+        Failed = "failed",
     }
 }
 

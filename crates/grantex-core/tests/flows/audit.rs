@@ -9,6 +9,14 @@ use serde_json::{Map, Value, json};
 use crate::support::World;
 
 impl World {
+    /// Recomputes the caller's chain.
+    async fn verify_callers(&self) -> ChainReport {
+        self.grantex
+            .verify_chain(&self.developer.id, Chain::Caller)
+            .await
+            .unwrap()
+    }
+
     async fn log(&self, action: &str, metadata: Value) -> Result<grantex_core::audit::AuditEntry, AuditError> {
         let metadata: Map<String, Value> = metadata.as_object().cloned().unwrap();
         let entry = LogEntry {
@@ -140,26 +148,19 @@ async fn a_chain_whose_end_was_cut_off_or_replaced_is_broken() {
     }
     let head = world.head().await;
     let last = head.caller.last.clone().unwrap();
+    let broken = |seq| ChainReport {
+        checked: 3,
+        broken: Some(BrokenEntry {
+            id: last.id.clone(),
+            seq,
+            reason: "link",
+        }),
+    };
 
     let mut longer = head.clone();
     longer.caller.seq += 1;
     world.set_head(longer).await;
-    let report = world
-        .grantex
-        .verify_chain(&world.developer.id, Chain::Caller)
-        .await
-        .unwrap();
-    assert_eq!(
-        report,
-        ChainReport {
-            checked: 3,
-            broken: Some(BrokenEntry {
-                id: last.id.clone(),
-                seq: 4,
-                reason: "link"
-            })
-        }
-    );
+    assert_eq!(world.verify_callers().await, broken(4));
 
     let mut other = head;
     other.caller.last = Some(ChainLink {
@@ -167,20 +168,5 @@ async fn a_chain_whose_end_was_cut_off_or_replaced_is_broken() {
         ..last.clone()
     });
     world.set_head(other).await;
-    let report = world
-        .grantex
-        .verify_chain(&world.developer.id, Chain::Caller)
-        .await
-        .unwrap();
-    assert_eq!(
-        report,
-        ChainReport {
-            checked: 3,
-            broken: Some(BrokenEntry {
-                id: last.id,
-                seq: 3,
-                reason: "link"
-            })
-        }
-    );
+    assert_eq!(world.verify_callers().await, broken(3));
 }

@@ -1,4 +1,4 @@
-use grantex_core::agent::{AgentChanges, AgentStatus};
+use grantex_core::agent::AgentStatus;
 use grantex_core::clock::Lifetime;
 use grantex_core::grant::{Delegate, DelegateError};
 use grantex_core::token::InvalidReason;
@@ -97,24 +97,12 @@ async fn parent_and_sub_agent_must_be_in_force() {
     let world = World::new().await;
     let (agent, helper) = (world.agent(&[]).await, world.agent(&[]).await);
     let root = world.issue(&agent, &["read"]).await;
-    let suspend = || AgentChanges {
-        status: Some(AgentStatus::Suspended),
-        ..AgentChanges::default()
-    };
-    world
-        .grantex
-        .update_agent(&world.ctx(), &world.developer, helper.id.clone(), suspend())
-        .await
-        .unwrap();
+    world.set_status(&helper, AgentStatus::Suspended).await;
     assert!(matches!(
         world.delegate(&root, &helper, &["read"]).await,
         Err(DelegateError::SubAgentNotFound)
     ));
-    world
-        .grantex
-        .update_agent(&world.ctx(), &world.developer, agent.id.clone(), suspend())
-        .await
-        .unwrap();
+    world.set_status(&agent, AgentStatus::Suspended).await;
     let refused = world.delegate(&root, &agent, &["read"]).await;
     assert!(matches!(
         refused,

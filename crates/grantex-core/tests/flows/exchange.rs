@@ -1,4 +1,4 @@
-use grantex_core::agent::{AgentChanges, AgentStatus};
+use grantex_core::agent::AgentStatus;
 use grantex_core::clock::Lifetime;
 use grantex_core::event::{Event, ExchangeStatus};
 use grantex_core::grant::GrantStatus;
@@ -200,15 +200,7 @@ async fn a_suspended_or_deleted_agent_cannot_exchange() {
     let world = World::new().await;
     let agent = world.agent(&[]).await;
     let code = world.code(&agent, &["read"]).await;
-    let suspend = AgentChanges {
-        status: Some(AgentStatus::Suspended),
-        ..AgentChanges::default()
-    };
-    world
-        .grantex
-        .update_agent(&world.ctx(), &world.developer, agent.id.clone(), suspend)
-        .await
-        .unwrap();
+    world.set_status(&agent, AgentStatus::Suspended).await;
     assert!(matches!(
         world.exchange(&agent, &code).await,
         Err(ExchangeError::InvalidCode)
@@ -302,23 +294,12 @@ async fn a_second_use_is_noticed_while_the_agent_is_suspended() {
     let agent = world.agent(&[]).await;
     let code = world.code(&agent, &["read"]).await;
     let token = world.exchange(&agent, &code).await.unwrap();
-    let set = async |status| {
-        let changes = AgentChanges {
-            status: Some(status),
-            ..AgentChanges::default()
-        };
-        world
-            .grantex
-            .update_agent(&world.ctx(), &world.developer, agent.id.clone(), changes)
-            .await
-            .unwrap();
-    };
-    set(AgentStatus::Suspended).await;
+    world.set_status(&agent, AgentStatus::Suspended).await;
     world.clock.advance(Lifetime::minutes(1));
     assert!(matches!(
         world.exchange(&agent, &code).await,
         Err(ExchangeError::Reused)
     ));
-    set(AgentStatus::Active).await;
+    world.set_status(&agent, AgentStatus::Active).await;
     assert_eq!(world.verify(&token.jwt).await, Err(InvalidReason::Revoked));
 }

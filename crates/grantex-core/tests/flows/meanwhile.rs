@@ -1,6 +1,6 @@
 //! What is committed after a flow has looked and before its unit begins: the flow hands out nothing that would not verify.
 
-use grantex_core::agent::{Agent, AgentChanges, AgentStatus};
+use grantex_core::agent::{AgentChanges, AgentStatus};
 use grantex_core::clock::Lifetime;
 use grantex_core::event::{Event, ExchangeStatus, RefreshStatus};
 use grantex_core::grant::DelegateError;
@@ -35,17 +35,6 @@ impl World {
                 Change::Delete(id) => grantex.delete_agent(&ctx, &developer, id).await.unwrap(),
             }
         });
-    }
-
-    async fn resume(&self, agent: &Agent) {
-        let changes = AgentChanges {
-            status: Some(AgentStatus::Active),
-            ..AgentChanges::default()
-        };
-        self.grantex
-            .update_agent(&self.ctx(), &self.developer, agent.id.clone(), changes)
-            .await
-            .unwrap();
     }
 }
 
@@ -103,7 +92,7 @@ async fn a_suspension_beside_a_refresh_wins_and_leaves_the_refresh_token() {
         world.meanwhile(Change::Suspend(agent.id.clone()));
         let refused = world.refresh(of, &token.refresh_token, Some("0123456789abcdef")).await;
         assert!(matches!(refused, Err(RefreshError::AgentInactive)));
-        world.resume(&agent).await;
+        world.set_status(&agent, AgentStatus::Active).await;
         let renewed = world.refresh(of, &token.refresh_token, Some("0123456789abcdef")).await;
         assert!(world.verify(&renewed.unwrap().jwt).await.is_ok());
     }
@@ -137,7 +126,7 @@ async fn an_agent_that_is_stopped_beside_an_exchange_gets_nothing() {
     assert_eq!(rejection(&world), Event::TokenExchangeRejected { status });
     assert_eq!(world.active_grants().await, 0);
 
-    world.resume(&agent).await;
+    world.set_status(&agent, AgentStatus::Active).await;
     let token = world.exchange(&agent, &code).await.unwrap();
     assert!(world.verify(&token.jwt).await.is_ok(), "the code was not consumed");
 
@@ -180,12 +169,12 @@ async fn whoever_is_stopped_beside_a_delegation_hands_on_and_gets_nothing() {
         let refused = world.delegate(&parent, &heir, &["read"]).await;
         assert!(matches!(refused, Err(DelegateError::ParentInactive)));
         rejection(&world);
-        world.resume(stopped).await;
+        world.set_status(stopped, AgentStatus::Active).await;
     }
     world.meanwhile(Change::Suspend(heir.id.clone()));
     let refused = world.delegate(&parent, &heir, &["read"]).await;
     assert!(matches!(refused, Err(DelegateError::SubAgentNotFound)));
-    world.resume(&heir).await;
+    world.set_status(&heir, AgentStatus::Active).await;
     world.meanwhile(Change::Delete(heir.id.clone()));
     let refused = world.delegate(&parent, &heir, &["read"]).await;
     assert!(matches!(refused, Err(DelegateError::SubAgentNotFound)));

@@ -1,4 +1,4 @@
-use grantex_core::agent::{Agent, AgentChanges, AgentStatus};
+use grantex_core::agent::{Agent, AgentStatus};
 use grantex_core::clock::Lifetime;
 use grantex_core::event::{Event, RefreshStatus};
 use grantex_core::secret::Secret;
@@ -92,28 +92,12 @@ async fn no_answer_is_repeated_for_a_revoked_grant_or_a_suspended_agent() {
     let agent = world.agent(&[]).await;
     let first = world.issue(&agent, &["read"]).await;
     world.refresh(&agent, &first.refresh_token, Some(KEY)).await.unwrap();
-    let suspend = AgentChanges {
-        status: Some(AgentStatus::Suspended),
-        ..AgentChanges::default()
-    };
-    world
-        .grantex
-        .update_agent(&world.ctx(), &world.developer, agent.id.clone(), suspend)
-        .await
-        .unwrap();
+    world.set_status(&agent, AgentStatus::Suspended).await;
     assert!(matches!(
         world.refresh(&agent, &first.refresh_token, Some(KEY)).await,
         Err(RefreshError::AgentInactive)
     ));
-    let resume = AgentChanges {
-        status: Some(AgentStatus::Active),
-        ..AgentChanges::default()
-    };
-    world
-        .grantex
-        .update_agent(&world.ctx(), &world.developer, agent.id.clone(), resume)
-        .await
-        .unwrap();
+    world.set_status(&agent, AgentStatus::Active).await;
     world
         .grantex
         .revoke_grant(&world.ctx(), &world.developer, first.grant.id.clone())
@@ -238,25 +222,14 @@ async fn a_delegated_grant_is_not_refreshed_while_its_delegator_may_not_act() {
     let (agent, helper) = (world.agent(&[]).await, world.agent(&[]).await);
     let root = world.issue(&agent, &["read"]).await;
     let child = world.delegate(&root, &helper, &["read"]).await.unwrap();
-    let set = async |status| {
-        let changes = AgentChanges {
-            status: Some(status),
-            ..AgentChanges::default()
-        };
-        world
-            .grantex
-            .update_agent(&world.ctx(), &world.developer, agent.id.clone(), changes)
-            .await
-            .unwrap();
-    };
-    set(AgentStatus::Suspended).await;
+    world.set_status(&agent, AgentStatus::Suspended).await;
     assert!(matches!(
         world.refresh(&helper, &child.refresh_token, None).await,
         Err(RefreshError::AgentInactive)
     ));
-    set(AgentStatus::Active).await;
+    world.set_status(&agent, AgentStatus::Active).await;
     world.refresh(&helper, &child.refresh_token, Some(KEY)).await.unwrap();
-    set(AgentStatus::Suspended).await;
+    world.set_status(&agent, AgentStatus::Suspended).await;
     assert!(matches!(
         world.refresh(&helper, &child.refresh_token, Some(KEY)).await,
         Err(RefreshError::AgentInactive)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantex_core::agent::{Agent, AgentStatus, RegisterAgent};
+use grantex_core::agent::{Agent, AgentChanges, AgentStatus, RegisterAgent};
 use grantex_core::authorize::{AuthCode, Authorize, AuthorizeError, Authorized};
 use grantex_core::clock::{Clock as _, Lifetime, Timestamp};
 use grantex_core::context::Context;
@@ -138,6 +138,17 @@ impl World {
             .register_agent(&self.ctx(), developer, command)
             .await
             .unwrap()
+    }
+
+    pub async fn set_status(&self, agent: &Agent, status: AgentStatus) {
+        let changes = AgentChanges {
+            status: Some(status),
+            ..AgentChanges::default()
+        };
+        self.grantex
+            .update_agent(&self.ctx(), &self.developer, agent.id.clone(), changes)
+            .await
+            .unwrap();
     }
 
     pub fn request(&self, agent: &AgentId, asked: &[&str]) -> Authorize {

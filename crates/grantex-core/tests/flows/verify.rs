@@ -1,6 +1,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantex_core::agent::{AgentChanges, AgentStatus};
+use grantex_core::agent::AgentStatus;
 use grantex_core::clock::Lifetime;
 use grantex_core::event::{Event, VerifyStatus};
 use grantex_core::grant::Delegate;
@@ -113,18 +113,7 @@ async fn suspension_anywhere_above_fails_verification_and_leaves_the_grant_alone
     let (agent, helper) = (world.agent(&[]).await, world.agent(&[]).await);
     let root = world.issue(&agent, &["read"]).await;
     let child = world.delegate(&root, &helper, &["read"]).await.unwrap();
-    let set = async |status| {
-        let changes = AgentChanges {
-            status: Some(status),
-            ..AgentChanges::default()
-        };
-        world
-            .grantex
-            .update_agent(&world.ctx(), &world.developer, agent.id.clone(), changes)
-            .await
-            .unwrap();
-    };
-    set(AgentStatus::Suspended).await;
+    world.set_status(&agent, AgentStatus::Suspended).await;
     assert_eq!(world.verify(&root.jwt).await, Err(InvalidReason::Suspended));
     assert_eq!(world.verify(&child.jwt).await, Err(InvalidReason::Suspended));
     let (grant, jti) = (Some(child.grant.id.as_str()), Some(child.token_id.as_str()));
@@ -134,7 +123,7 @@ async fn suspension_anywhere_above_fails_verification_and_leaves_the_grant_alone
         .await
         .unwrap();
     assert_eq!(status.status, RevocationStatus::Suspended);
-    set(AgentStatus::Active).await;
+    world.set_status(&agent, AgentStatus::Active).await;
     assert!(world.verify(&child.jwt).await.is_ok());
 }
 

@@ -3,8 +3,8 @@
 use actix_web::HttpResponse;
 use grantex_core::clock::Timestamp;
 use grantex_core::store::Store;
-use grantex_core::token::InvalidReason;
 use grantex_core::token::jwt::MAX_TOKEN_LENGTH;
+use grantex_core::token::{InvalidReason, VerifiedToken};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -78,17 +78,7 @@ pub(crate) struct GrantVerifyAnswer<'a> {
 }
 
 pub(crate) async fn verify<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
-    let developer = call.developer()?;
-    let body: VerifyBody = call.json().await?;
-    let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
-    let verdict = call
-        .read(
-            call.app
-                .grantex
-                .verify_token(call.context(), &developer, &body.token.0, audience),
-        )
-        .await?;
-    match &verdict {
+    match &verdict(call).await? {
         Ok(verified) => answer::ok(&VerifyAnswer {
             valid: true,
             grant_id: Some(verified.claims.grant_id.as_str()),
@@ -102,17 +92,7 @@ pub(crate) async fn verify<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
 }
 
 pub(crate) async fn verify_grant<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
-    let developer = call.developer()?;
-    let body: VerifyBody = call.json().await?;
-    let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
-    let verdict = call
-        .read(
-            call.app
-                .grantex
-                .verify_token(call.context(), &developer, &body.token.0, audience),
-        )
-        .await?;
-    let reason = match verdict {
+    let reason = match verdict(call).await? {
         Ok(verified) => {
             return answer::ok(&GrantVerifyAnswer {
                 active: true,
@@ -133,4 +113,16 @@ pub(crate) async fn verify_grant<S: Store>(call: &mut Call<S>) -> Result<HttpRes
         reason: Some(reason),
         claims: None,
     })
+}
+
+async fn verdict<S: Store>(call: &mut Call<S>) -> Result<Result<VerifiedToken, InvalidReason>, ApiError> {
+    let developer = call.developer()?;
+    let body: VerifyBody = call.json().await?;
+    let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
+    call.read(
+        call.app
+            .grantex
+            .verify_token(call.context(), &developer, &body.token.0, audience),
+    )
+    .await
 }

@@ -62,14 +62,7 @@ async fn a_listing_is_filtered_by_what_is_true_now() {
         .code(&agent, json!({"expiresIn": "1m", "principalId": "user-2"}))
         .await;
     let body = json!({"code": short, "agentId": agent});
-    let expired = app
-        .post("/v1/token")
-        .key(&app.live)
-        .json(&body)
-        .send()
-        .await
-        .expect(201)["grantId"]
-        .clone();
+    let expired = app.exchange(&body).await.expect(201)["grantId"].clone();
     app.clock.advance(Lifetime::minutes(2));
     let active = app.tokens(&agent).await["grantId"].clone();
     let revoked = app.tokens(&other).await["grantId"].clone();

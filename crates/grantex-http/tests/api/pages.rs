@@ -80,12 +80,7 @@ async fn a_decision_sends_the_browser_back() {
         .unwrap()
         .strip_suffix("&state=a%26b")
         .unwrap();
-    app.post("/v1/token")
-        .key(&app.live)
-        .json(&json!({"code": code, "agentId": agent}))
-        .send()
-        .await
-        .expect(201);
+    app.exchange(&json!({"code": code, "agentId": agent})).await.expect(201);
 
     let denied = app.pending(&agent, back).await;
     let answer = app.post(&format!("/consent/{denied}/deny")).send().await;

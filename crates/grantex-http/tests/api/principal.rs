@@ -3,17 +3,6 @@ use serde_json::{Value, json};
 
 use crate::support::TestApp;
 
-async fn session(app: &TestApp) -> String {
-    let opened = app
-        .post("/v1/principal-sessions")
-        .key(&app.live)
-        .json(&json!({"principalId": "user-1"}))
-        .send()
-        .await
-        .expect(201);
-    opened["sessionToken"].as_str().unwrap().to_owned()
-}
-
 #[actix_web::test]
 async fn a_session_opens_the_permissions_page() {
     let app = TestApp::start().await;
@@ -53,7 +42,7 @@ async fn a_principal_sees_and_revokes_grants() {
     let agent = app.agent(&[]).await;
     let tokens = app.tokens(&agent).await;
     let grant = tokens["grantId"].as_str().unwrap();
-    let session = session(&app).await;
+    let session = app.session().await;
     let grants = app.get("/v1/principal/grants").key(&session).send().await.expect(200);
     let expected = json!({"principalId": "user-1", "grants": [{
         "grantId": grant, "agentId": agent, "agentName": "Assistant", "agentDescription": "", "agentDid": format!("did:grantex:{agent}"),
@@ -91,7 +80,7 @@ async fn a_principal_sees_what_was_done_newest_first() {
             .await
             .expect(201);
     }
-    let session = session(&app).await;
+    let session = app.session().await;
     let entries = app.get("/v1/principal/audit").key(&session).send().await.expect(200)["entries"].clone();
     assert_eq!(
         (
@@ -113,7 +102,7 @@ async fn sessions_keys_and_tokens_do_not_stand_in_for_each_other() {
     let app = TestApp::start().await;
     let agent = app.agent(&[]).await;
     let tokens = app.tokens(&agent).await;
-    let session = session(&app).await;
+    let session = app.session().await;
     app.get("/v1/agents")
         .key(&session)
         .send()

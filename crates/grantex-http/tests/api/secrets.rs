@@ -28,20 +28,8 @@ async fn no_secret_reaches_a_log_line_a_measurement_or_an_error() {
         .expect(200)["code"]
         .clone();
     let exchange = json!({"code": code, "agentId": agent, "codeVerifier": PKCE_VERIFIER});
-    let tokens = app
-        .post("/v1/token")
-        .key(&app.live)
-        .json(&exchange)
-        .send()
-        .await
-        .expect(201);
-    let session = app
-        .post("/v1/principal-sessions")
-        .key(&app.live)
-        .json(&json!({"principalId": "user-1"}))
-        .send()
-        .await
-        .expect(201);
+    let tokens = app.exchange(&exchange).await.expect(201);
+    let session = app.session().await;
     let idempotency = "canary-idempotency-key";
     let refresh = json!({"refreshToken": tokens["refreshToken"], "agentId": agent});
     let refreshed = app
@@ -63,7 +51,7 @@ async fn no_secret_reaches_a_log_line_a_measurement_or_an_error() {
         text(&tokens["refreshToken"]),
         text(&refreshed["grantToken"]),
         text(&refreshed["refreshToken"]),
-        text(&session["sessionToken"]),
+        session,
         idempotency.to_owned(),
         email.to_owned(),
         "canary-state".to_owned(),
@@ -117,7 +105,7 @@ async fn no_secret_reaches_a_log_line_a_measurement_or_an_error() {
         answers.push(app.get(&format!("/consent?req=x{secret}")).send().await);
     }
     app.store.set_read_failure(true);
-    answers.push(app.post("/v1/token").key(&app.live).json(&exchange).send().await);
+    answers.push(app.exchange(&exchange).await);
     for answer in &answers {
         assert!(answer.status >= 400, "{} {}", answer.status, answer.text());
         for secret in &secrets {

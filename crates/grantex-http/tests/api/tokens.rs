@@ -77,16 +77,7 @@ async fn what_cannot_be_exchanged_is_a_bad_request() {
         ),
     ];
     for (body, message) in table {
-        assert_eq!(
-            app.post("/v1/token")
-                .key(&app.live)
-                .json(body)
-                .send()
-                .await
-                .bad_request(),
-            *message,
-            "{body}"
-        );
+        assert_eq!(app.exchange(body).await.bad_request(), *message, "{body}");
     }
     app.post("/v1/token")
         .key(&app.sandbox)
@@ -96,12 +87,7 @@ async fn what_cannot_be_exchanged_is_a_bad_request() {
         .bad_request();
     let good =
         json!({"code": code, "agentId": agent, "redirectUri": "https://app.example/cb", "credentialFormat": "jwt"});
-    app.post("/v1/token")
-        .key(&app.live)
-        .json(&good)
-        .send()
-        .await
-        .expect(201);
+    app.exchange(&good).await.expect(201);
 }
 
 #[actix_web::test]
@@ -110,12 +96,7 @@ async fn a_code_expires_on_its_own_clock() {
     let agent = app.agent(&[]).await;
     let code = app.code(&agent, json!({})).await;
     app.clock.advance(Lifetime::minutes(10));
-    let answer = app
-        .post("/v1/token")
-        .key(&app.live)
-        .json(&json!({"code": code, "agentId": agent}))
-        .send()
-        .await;
+    let answer = app.exchange(&json!({"code": code, "agentId": agent})).await;
     assert_eq!(answer.bad_request(), "the code has expired");
 }
 
@@ -143,12 +124,7 @@ async fn a_challenge_asks_for_its_verifier() {
 
     let without = app.code(&agent, json!({})).await;
     let body = json!({"code": without, "agentId": agent, "codeVerifier": "ignored"});
-    app.post("/v1/token")
-        .key(&app.live)
-        .json(&body)
-        .send()
-        .await
-        .expect(201);
+    app.exchange(&body).await.expect(201);
 }
 
 #[actix_web::test]
@@ -223,13 +199,7 @@ async fn a_good_token_tells_what_it_allows() {
     let app = TestApp::start().await;
     let agent = app.agent(&[]).await;
     let code = app.code(&agent, json!({"audience": "https://api.example"})).await;
-    let tokens = app
-        .post("/v1/token")
-        .key(&app.live)
-        .json(&json!({"code": code, "agentId": agent}))
-        .send()
-        .await
-        .expect(201);
+    let tokens = app.exchange(&json!({"code": code, "agentId": agent})).await.expect(201);
     let verify = |body: Value| app.post("/v1/tokens/verify").key(&app.live).json(&body).send();
     let expected = json!({
         "valid": true, "grantId": tokens["grantId"], "scopes": ["read", "write"], "principal": "user-1",
@@ -387,13 +357,7 @@ async fn the_longest_token_that_can_be_issued_is_verified() {
         .collect();
     let code = app.code(&agent, json!({"scopes": scopes})).await;
     let exchange = json!({"code": code, "agentId": agent});
-    let tokens = app
-        .post("/v1/token")
-        .key(&app.live)
-        .json(&exchange)
-        .send()
-        .await
-        .expect(201);
+    let tokens = app.exchange(&exchange).await.expect(201);
     assert!(tokens["grantToken"].as_str().unwrap().len() > 65_536);
     assert!(app.is_valid(&tokens["grantToken"]).await);
     let introspected = app

@@ -44,3 +44,11 @@ pub fn changes(metrics: &Metrics, act: impl FnOnce(&Metrics)) -> BTreeMap<String
         })
         .collect()
 }
+
+/// Series and by how much each changed, as [`changes`] tells it.
+pub fn by_name(expected: &[(&str, f64)]) -> BTreeMap<String, f64> {
+    expected
+        .iter()
+        .map(|(series, by)| ((*series).to_owned(), *by))
+        .collect()
+}

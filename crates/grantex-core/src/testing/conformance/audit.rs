@@ -79,7 +79,7 @@ pub async fn an_entry_is_read_back_as_it_was_written<S: Store>(store: S) {
         status: AuditStatus::Blocked,
     }));
     let (own, foreign) = (tenant.developer.id.clone(), other.developer.id.clone());
-    for chain in Chain::ALL {
+    for chain in Chain::ALL.iter().copied() {
         let entries = append(&store, &tenant, &fixtures, chain, records.clone()).await;
         assert_eq!(entries[0].prev_hash, None);
         assert_eq!(entries[1].prev_hash.as_ref(), Some(&entries[0].hash));

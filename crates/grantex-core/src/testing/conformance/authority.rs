@@ -5,6 +5,7 @@ use crate::agent::{Agent, AgentStatus};
 use crate::authorize::{AuthRequest, AuthRequestState};
 use crate::grant::{Grant, RevokedBy};
 use crate::id::{AgentId, GrantId};
+use crate::secret::SecretHash;
 use crate::store::Store;
 use crate::testing::fixtures::Fixtures;
 use crate::token::Token;
@@ -52,6 +53,29 @@ async fn revoke<S: Store>(store: &S, fixtures: &Fixtures, grant: &Grant) {
     commit!(store, [grant], |tx| tx
         .revoke_tree(&grant.developer_id, &grant.id, RevokedBy::Developer, now)
         .await?);
+}
+
+/// An approved request with the hash of its code.
+async fn approved<S: Store>(store: &S, fixtures: &Fixtures, agent: &Agent) -> (AuthRequest, SecretHash) {
+    let code_hash = fixtures.hash();
+    let status = AuthRequestState::Approved {
+        code_hash: code_hash.clone(),
+        code_expires_at: FAR,
+    };
+    let request = AuthRequest {
+        status,
+        ..fixtures.auth_request(agent)
+    };
+    commit!(store, [request], |tx| tx.insert_auth_request(&request).await?);
+    (request, code_hash)
+}
+
+/// Whether a request's code can be used.
+async fn is_consumed<S: Store>(store: &S, fixtures: &Fixtures, approved: &(AuthRequest, SecretHash)) -> bool {
+    let (now, grant) = (fixtures.now(), fixtures.id::<GrantId>());
+    commit!(store, [approved, grant], |tx| tx
+        .consume_auth_request(&approved.0.id, &approved.1, now, &grant)
+        .await?)
 }
 
 /// Whether a token's refresh token can be used.
@@ -111,43 +135,21 @@ pub async fn no_refresh_token_is_used_below_a_deleted_agent<S: Store>(store: S) 
 pub async fn a_code_is_consumed_only_while_its_agent_is_active<S: Store>(store: S) {
     let fixtures = Fixtures::new(142);
     let tenant = Tenant::create(&store, &fixtures).await;
-    let (hash, now, grant) = (fixtures.hash(), fixtures.now(), fixtures.id::<GrantId>());
-    let status = AuthRequestState::Approved {
-        code_hash: hash.clone(),
-        code_expires_at: FAR,
-    };
-    let request = AuthRequest {
-        status,
-        ..fixtures.auth_request(&tenant.agent)
-    };
-    commit!(store, [request], |tx| tx.insert_auth_request(&request).await?);
-    let consume = async || {
-        commit!(store, [request, hash, grant], |tx| tx
-            .consume_auth_request(&request.id, &hash, now, &grant)
-            .await?)
-    };
-    set_status(&store, &tenant.agent, AgentStatus::Suspended).await;
-    assert!(!consume().await);
-    let id = &request.id;
+    let agent = &tenant.agent;
+    let (first, second) = (
+        approved(&store, &fixtures, agent).await,
+        approved(&store, &fixtures, agent).await,
+    );
+    set_status(&store, agent, AgentStatus::Suspended).await;
+    assert!(!is_consumed(&store, &fixtures, &first).await);
+    let id = &first.0.id;
     let found = query!(store, [id], |tx| tx.auth_request(&id).await?);
-    assert_eq!(found.as_ref(), Some(&request), "a refusal leaves the code");
-    set_status(&store, &tenant.agent, AgentStatus::Active).await;
-    assert!(consume().await);
+    assert_eq!(found.as_ref(), Some(&first.0), "a refusal leaves the code");
+    set_status(&store, agent, AgentStatus::Active).await;
+    assert!(is_consumed(&store, &fixtures, &first).await);
 
-    let hash = fixtures.hash();
-    let status = AuthRequestState::Approved {
-        code_hash: hash.clone(),
-        code_expires_at: FAR,
-    };
-    let request = AuthRequest {
-        status,
-        ..fixtures.auth_request(&tenant.agent)
-    };
-    commit!(store, [request], |tx| tx.insert_auth_request(&request).await?);
-    hide(&store, &fixtures, &tenant.agent).await;
-    assert!(!commit!(store, [request, hash, grant], |tx| tx
-        .consume_auth_request(&request.id, &hash, now, &grant)
-        .await?));
+    hide(&store, &fixtures, agent).await;
+    assert!(!is_consumed(&store, &fixtures, &second).await);
 }
 
 pub async fn a_grant_is_handed_on_only_while_all_concerned_may_act<S: Store>(store: S) {

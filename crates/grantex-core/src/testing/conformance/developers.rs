@@ -151,7 +151,7 @@ pub async fn plan_and_display_name_are_set<S: Store>(store: S) {
         tx.set_fido_rp_name(&unknown, "nobody").await?
     ));
     assert_eq!(unknown_is_set, (false, false));
-    for plan in Plan::ALL {
+    for plan in Plan::ALL.iter().copied() {
         assert!(commit!(store, [id], |tx| tx.set_plan(&id, plan).await?));
         assert_eq!(query!(store, [id], |tx| tx.developer(&id).await?).unwrap().plan, plan);
         assert_eq!(tenant.head(&store).await.plan, plan);

@@ -230,12 +230,26 @@ impl TestApp {
     /// Tokens of a new grant of the live developer.
     pub async fn tokens(&self, agent: &str) -> Value {
         let code = self.code(agent, json!({})).await;
-        self.post("/v1/token")
-            .key(&self.live)
-            .json(&json!({"code": code, "agentId": agent}))
-            .send()
+        self.exchange(&json!({"code": code, "agentId": agent}))
             .await
             .expect(201)
+    }
+
+    /// The live developer's attempt to exchange a code.
+    pub async fn exchange(&self, body: &Value) -> Answer {
+        self.post("/v1/token").key(&self.live).json(body).send().await
+    }
+
+    /// A session token of the principal who consented to everything here.
+    pub async fn session(&self) -> String {
+        let opened = self
+            .post("/v1/principal-sessions")
+            .key(&self.live)
+            .json(&json!({"principalId": "user-1"}))
+            .send()
+            .await
+            .expect(201);
+        opened["sessionToken"].as_str().unwrap().to_owned()
     }
 
     /// Whether a token verifies for the live developer.
