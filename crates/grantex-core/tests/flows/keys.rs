@@ -8,6 +8,7 @@ use grantex_core::secret::Secret;
 use grantex_core::testing::MemoryStore;
 use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::Algorithm;
+use serde_json::json;
 
 use crate::support::World;
 
@@ -201,4 +202,27 @@ async fn a_key_that_was_removed_is_not_imported_again() {
     assert_eq!(listed.len(), 1);
     assert!(!listed.contains(&kid), "neither listed nor published");
     assert_eq!(replica.ring().await.unwrap().public_keys().len(), 1);
+}
+
+#[tokio::test]
+async fn every_published_key_is_rsa_and_has_an_id_of_its_own() {
+    let world = World::new().await;
+    let keys = manager(&world, Algorithm::Rs256, "22");
+    keys.ensure().await.unwrap();
+    let pem = pem_of_a_new_key();
+    keys.import(&pem).await.unwrap();
+    keys.import(&pem).await.unwrap();
+    keys.rotate().await.unwrap();
+    world.clock.advance(Lifetime::minutes(12));
+    keys.prune().await.unwrap();
+    let ring = keys.ring().await.unwrap();
+    let mut kids: Vec<&str> = Vec::new();
+    for jwk in ring.public_keys() {
+        assert_eq!((&jwk["kty"], &jwk["alg"]), (&json!("RSA"), &json!("RS256")));
+        kids.push(jwk["kid"].as_str().unwrap());
+    }
+    kids.sort_unstable();
+    kids.dedup();
+    assert_eq!(kids.len(), 3, "clients refuse a key set that has two keys for an id");
+    assert_eq!(ring.public_keys().len(), 3);
 }

@@ -15,6 +15,7 @@ mod audit;
 mod authorize;
 mod bodies;
 mod boundary;
+mod clients;
 mod consent;
 mod deadlines;
 mod delegation;
