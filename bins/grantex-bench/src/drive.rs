@@ -182,9 +182,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_without_a_server_gives_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-        drop(listener);
+        // Taken, so that nobody else gets it, and never listening.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = Target::parse(&format!("http://{}", socket.local_addr().unwrap())).unwrap();
         let (_, driven) = drive(clients(&target, &[1_000]), Amount::Counted).await.unwrap();
         assert_eq!(driven.tally.failures().get("connect"), Some(&u64::from(PATIENCE)));
         assert_eq!(driven.tally.successes(), 0);

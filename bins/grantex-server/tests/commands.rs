@@ -12,7 +12,7 @@ mod support;
 
 use std::path::Path;
 
-use support::{Directory, Server, free_port, run, text};
+use support::{Directory, Server, closed_port, run, text};
 
 fn succeeds(directory: &Path, arguments: &[&str]) -> String {
     let done = run(directory, arguments, &[]);
@@ -125,10 +125,11 @@ fn the_audit_chains_are_verified() {
 fn a_container_can_ask_for_health() {
     let directory = Directory::new();
     let server = Server::start(&directory.0, &[]);
+    let (_taken, nobody) = closed_port();
     for (port, arguments, is_well) in [
         (server.port, &["healthcheck"][..], true),
         (server.port, &["healthcheck", "--ready"], true),
-        (free_port(), &["healthcheck"], false),
+        (nobody, &["healthcheck"], false),
     ] {
         let done = run(&directory.0, arguments, &[("PORT", &port.to_string())]);
         assert_eq!(done.status.success(), is_well, "{arguments:?}");

@@ -13,9 +13,8 @@ mod support;
 use std::fs;
 use std::io::Write as _;
 use std::process::Command;
-use std::time::Instant;
 
-use support::{Directory, PATIENCE, Server, answer, text};
+use support::{Directory, Server, answer, text};
 
 #[test]
 fn the_first_start_shows_a_key_once_and_the_printed_flow_works() {
@@ -68,7 +67,15 @@ fn a_production_server_makes_no_account() {
 fn a_signal_drains() {
     let directory = Directory::new();
     let key = "seeded-sandbox-key-0123456789";
-    let server = Server::start(&directory.0, &[("SEED_SANDBOX_KEY", key), ("SHUTDOWN_DELAY", "3s")]);
+    // Long enough for what follows on a busy machine: both clocks run while this test acts.
+    let server = Server::start(
+        &directory.0,
+        &[
+            ("SEED_SANDBOX_KEY", key),
+            ("SHUTDOWN_DELAY", "10s"),
+            ("REQUEST_DEADLINE", "60s"),
+        ],
+    );
     let body = r#"{"name":"Slow agent"}"#;
     let (first, rest) = body.split_at(10);
     let mut slow = server.connect();
@@ -92,13 +99,12 @@ fn a_signal_drains() {
 #[test]
 fn an_idle_connection_does_not_hold_up_the_end() {
     let directory = Directory::new();
-    let server = Server::start(&directory.0, &[]);
+    // A server that waited for the connection would wait for longer than this test does.
+    let server = Server::start(&directory.0, &[("SHUTDOWN_TIMEOUT", "300s")]);
     let mut idle = server.connect();
     write!(idle, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     server.wait_for("request.completed");
-    let began = Instant::now();
     server.signal("INT");
     let (code, stderr) = server.wait();
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(began.elapsed() < PATIENCE / 4, "it took {:?}", began.elapsed());
 }

@@ -110,8 +110,8 @@ impl Told {
         let (failed, restored) = (self.clone(), self.clone());
         Options {
             pool_size: 1,
-            acquire_timeout: Duration::from_millis(50),
-            lock_timeout: Duration::from_millis(50),
+            acquire_timeout: Duration::from_secs(1),
+            lock_timeout: Duration::from_secs(1),
             on_connection_error: Arc::new(move |pool, _| failed.0.lock().unwrap().push((pool, "failed"))),
             on_connection_recovery: Arc::new(move |pool| restored.0.lock().unwrap().push((pool, "restored"))),
             ..Options::default()

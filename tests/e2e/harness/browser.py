@@ -20,6 +20,7 @@ FLAGS = (
     "--disable-default-apps", "--hide-scrollbars",
 )
 DESKTOP, PHONE = (1280, 900), (390, 844)
+PATIENCE = 60  # seconds, on a busy machine
 
 
 # An element of the page that is being left is gone by the time it is asked.
@@ -36,7 +37,7 @@ class Browser:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=driver))
-        self.driver.set_page_load_timeout(30)
+        self.driver.set_page_load_timeout(PATIENCE)
         self.emulate()
 
     def close(self):
@@ -66,7 +67,7 @@ class Browser:
             return next((e for e in self.all(selector) if not visible or e.is_displayed()), None)
 
         try:
-            return WebDriverWait(self.driver, 10, poll_frequency=0.05, ignored_exceptions=BETWEEN_PAGES).until(found)
+            return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05, ignored_exceptions=BETWEEN_PAGES).until(found)
         except Exception:
             raise AssertionError(
                 f"no {selector!r} on {self.driver.current_url}; the page says:\n{self.text()}\nconsole: {self.console()}"
@@ -74,7 +75,7 @@ class Browser:
 
     def wait_until(self, condition, what: str):
         try:
-            WebDriverWait(self.driver, 10, poll_frequency=0.05, ignored_exceptions=BETWEEN_PAGES).until(lambda _: condition())
+            WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05, ignored_exceptions=BETWEEN_PAGES).until(lambda _: condition())
         except Exception:
             raise AssertionError(f"waited in vain for {what} on {self.driver.current_url}; it says:\n{self.text()}") from None
 

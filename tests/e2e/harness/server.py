@@ -62,14 +62,14 @@ class Server:
                 [binary()], cwd=self.directory, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=die_with_parent,
             )
-        wait_until(self._answers, f"the server on {self.backend} to be ready", seconds=30)
+        wait_until(self._answers, f"the server on {self.backend} to be ready", seconds=60)
         return self
 
     def _answers(self) -> bool:
         code = self.process.poll()
         assert code is None, f"the server ended at start with {code}; it said:\n{self.said()}"
         try:
-            return self.http.get("/ready", timeout=2).status_code == 200
+            return self.http.get("/ready", timeout=10).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -83,7 +83,7 @@ class Server:
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = 60) -> int:
         try:
             return self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -106,6 +106,14 @@ class Server:
     def said(self, limit: int = 4000) -> str:
         stderr = self.stderr_path.read_text(errors="replace") if self.stderr_path.exists() else ""
         return f"--- stderr\n{stderr[-limit:]}\n--- log\n{self.log.text()[-limit:]}"
+
+    def mark_log(self) -> int:
+        """Where the log ends once everything that was asked before is in it: lines are written in order, a moment later."""
+        before = self.log.mark()
+        answer = self.http.get("/health")
+        asked = answer.headers["x-request-id"]
+        self.log.wait_for(before, 1, lambda line: line.get("requestId") == asked, "the line of the last request")
+        return self.log.mark()
 
     def scrape(self) -> Scrape:
         answer = self.http.get("/metrics")

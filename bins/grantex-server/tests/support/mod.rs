@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,8 +65,26 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port that nobody listens on right now. Below the range from which the system takes the ports of outgoing connections, so
+/// that none of those takes it before the server does; beginning at a place of this process's own, because other test runs look too.
+fn free_port() -> u16 {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(61);
+    (0..COUNT)
+        .map(|_| FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT)
+        .map(|port| u16::try_from(port).unwrap())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a port is free")
+}
+
+/// A port that is taken and on which nobody listens: connections to it are refused for as long as this lives.
+pub fn closed_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 /// A running server.
@@ -79,6 +98,19 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it listens.
     pub fn start(directory: &Path, environment: &[(&str, &str)]) -> Self {
+        // Somebody else may have taken the port in the meantime.
+        for _ in 0..5 {
+            let server = Self::spawn(directory, environment);
+            if server.next("listening").is_some() {
+                return server;
+            }
+            let (code, stderr) = server.wait();
+            assert!(stderr.contains("in use"), "it ended with {code:?}: {stderr}");
+        }
+        panic!("no port is free");
+    }
+
+    fn spawn(directory: &Path, environment: &[(&str, &str)]) -> Self {
         let port = free_port();
         let text = port.to_string();
         let environment = [
@@ -113,28 +145,31 @@ impl Server {
             let _ = errors.read_to_string(&mut text);
             let _ = all.send(text);
         });
-        let server = Self {
+        Self {
             port,
             child,
             lines,
             stderr,
-        };
-        server.wait_for("listening");
-        server
+        }
     }
 
     /// The next log line with this message.
     pub fn wait_for(&self, message: &str) -> Value {
+        self.next(message)
+            .unwrap_or_else(|| panic!("the log never said {message}"))
+    }
+
+    /// The same, or `None` when the log ends before it.
+    fn next(&self, message: &str) -> Option<Value> {
         let deadline = Instant::now() + PATIENCE;
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        {
-            if line["msg"] == message {
-                return line;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line["msg"] == message => return Some(line),
+                Ok(_) => {}
+                Err(_) => return None,
             }
         }
-        panic!("the log never said {message}");
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -175,6 +210,14 @@ impl Server {
         let (code, stderr) = self.wait();
         assert_eq!(code, Some(0), "{stderr}");
         stderr
+    }
+}
+
+impl Drop for Server {
+    /// A test that failed leaves no server behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -23,7 +23,7 @@ async fn serve(app: &TestApp) -> (SocketAddr, actix_web::dev::ServerHandle) {
 async fn exchange(address: SocketAddr, parts: Vec<Vec<u8>>) -> String {
     web::block(move || {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         for part in parts {
             // A server that has refused may stop listening; what it said is still to be read.
             if stream.write_all(&part).is_err() {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use grantex_core::agent::Agent;
 use grantex_core::context::Admission;
@@ -87,10 +88,21 @@ impl Databases {
         self.store_with(Options::default()).await
     }
 
-    /// Two stores on one new database, as two servers would open it.
+    /// Two stores on one new database, as two servers would open it. They wait for each other for as long as it takes: who gives
+    /// up first on a busy machine is not what races are about.
     pub async fn replicas(&self) -> [AnyStore; 2] {
         let url = self.url().await;
-        let open = || grantex_store::open(&url, Options::default());
+        let patience = Duration::from_secs(60);
+        let options = Options {
+            acquire_timeout: patience,
+            connect_timeout: patience,
+            statement_timeout: patience,
+            lock_timeout: patience,
+            idle_in_transaction_timeout: patience,
+            stall_timeout: patience,
+            ..Options::default()
+        };
+        let open = || grantex_store::open(&url, options.clone());
         [open().await.unwrap(), open().await.unwrap()]
     }
 

@@ -27,6 +27,7 @@ struct Gate {
     store: MemoryStore,
     wait: AtomicU8,
     opened: Notify,
+    reached: Notify,
 }
 
 impl GatedStore {
@@ -39,9 +40,15 @@ impl GatedStore {
         self.0.opened.notify_waiters();
     }
 
+    /// Waits until somebody waits at the closed gate.
+    pub async fn reached(&self) {
+        self.0.reached.notified().await;
+    }
+
     async fn pass(&self, wait: Wait) {
         let opened = self.0.opened.notified();
         if self.0.wait.load(Ordering::SeqCst) == wait as u8 {
+            self.0.reached.notify_one();
             opened.await;
         }
     }
