@@ -26,6 +26,8 @@ pub(crate) use stream::Opening;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use grantex_core::closed;
+
 /// How often all streams are looked after: pinged, checked, and told of what no signal told of.
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
 /// How long a client may take nothing although there is something to take.
@@ -50,66 +52,31 @@ impl Default for StreamSettings {
     }
 }
 
-/// How a stream is carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// Server-sent events.
-    Sse,
-    /// WebSocket.
-    WebSocket,
-}
-
-impl Transport {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Sse, Self::WebSocket];
-
-    /// The name in log and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sse => "sse",
-            Self::WebSocket => "websocket",
-        }
+closed! {
+    /// How a stream is carried.
+    pub enum Transport {
+        /// Server-sent events.
+        Sse = "sse",
+        /// WebSocket.
+        WebSocket = "websocket",
     }
 }
 
-/// Why a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StreamEnd {
-    /// The client closed it, broke the protocol, or is gone.
-    Client,
-    /// The server is shutting down.
-    Draining,
-    /// The client took nothing for too long although there was something to take.
-    Slow,
-    /// The API key with which it was opened is no longer in force.
-    KeyChanged,
-    /// What came next is no longer kept.
-    Expired,
-    /// The store failed.
-    Error,
-}
-
-impl StreamEnd {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Client,
-        Self::Draining,
-        Self::Slow,
-        Self::KeyChanged,
-        Self::Expired,
-        Self::Error,
-    ];
-
-    /// The name in log and metrics, and what the client is told.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Draining => "draining",
-            Self::Slow => "slow",
-            Self::KeyChanged => "key_changed",
-            Self::Expired => "expired",
-            Self::Error => "error",
-        }
+closed! {
+    /// Why a stream ended.
+    pub enum StreamEnd {
+        /// The client closed it, broke the protocol, or is gone.
+        Client = "client",
+        /// The server is shutting down.
+        Draining = "draining",
+        /// The client took nothing for too long although there was something to take.
+        Slow = "slow",
+        /// The API key with which it was opened is no longer in force.
+        KeyChanged = "key_changed",
+        /// What came next is no longer kept.
+        Expired = "expired",
+        /// The store failed.
+        Error = "error",
     }
 }
 
