@@ -151,7 +151,7 @@ async fn calls_without_a_body_need_no_content_type() {
 }
 
 #[actix_web::test]
-async fn a_204_is_empty_and_every_other_success_is_json() {
+async fn a_204_is_empty_and_every_other_success_is_json_or_a_stream() {
     let app = TestApp::start().await;
     let agent = app.agent(&[]).await;
     let (tokens, other) = (app.tokens(&agent).await, app.tokens(&agent).await);
@@ -192,12 +192,16 @@ async fn a_204_is_empty_and_every_other_success_is_json() {
                     continue;
                 }
                 seen.insert(status.as_str());
-                let expected: &[&str] = if status == "204" { &[] } else { &["application/json"] };
+                let expected: &[&str] = match status.as_str() {
+                    "204" => &[],
+                    _ if path == "/v1/events/stream" => &["text/event-stream"],
+                    _ => &["application/json"],
+                };
                 assert_eq!(types, expected, "{method} {path} {status}");
             }
         }
     }
-    assert_eq!(seen, BTreeSet::from(["200", "201", "204"]));
+    assert_eq!(seen, BTreeSet::from(["200", "201", "202", "204"]));
 }
 
 #[actix_web::test]
