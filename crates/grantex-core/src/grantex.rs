@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::policy::{AskEveryone, PolicyGate};
 use crate::store::{BoxFuture, Store, UnitOptions};
 use crate::token::signer::{KeyRing, Sealer};
+use crate::token::verified::VerifiedTokens;
 use crate::webhook::WebhookSettings;
 use crate::webhook::target::UrlPolicy;
 
@@ -35,6 +36,7 @@ pub(crate) struct Parts {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub keys: ArcSwap<KeyRing>,
+    pub verified: VerifiedTokens,
     pub sealer: Arc<dyn Sealer>,
     pub observer: Arc<dyn Observer>,
     pub signal: Arc<dyn Signal>,
@@ -152,6 +154,7 @@ impl<S: Store> Builder<S> {
                 clock: self.clock,
                 random: self.random,
                 keys: ArcSwap::from_pointee(self.keys),
+                verified: VerifiedTokens::default(),
                 sealer: self.sealer,
                 observer: self.observer,
                 signal: self.signal,

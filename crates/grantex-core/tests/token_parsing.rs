@@ -15,9 +15,13 @@ use grantex_core::token::claims::{self, Claims};
 use grantex_core::token::crypto::KeyPair;
 use grantex_core::token::jwt;
 use grantex_core::token::signer::{Algorithm, KeyRing, Signer, Verifier};
+use grantex_core::token::verified::VerifiedTokens;
 use proptest::prelude::*;
 
-static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {
+static KEYS: LazyLock<KeyRing> = LazyLock::new(new_keys);
+static VERIFIED: LazyLock<VerifiedTokens> = LazyLock::new(VerifiedTokens::default);
+
+fn new_keys() -> KeyRing {
     let (pair, _) = KeyPair::generate(Algorithm::Es256).unwrap();
     let pair = Arc::new(pair);
     KeyRing::new(
@@ -25,12 +29,12 @@ static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {
         Arc::clone(&pair) as Arc<dyn Signer>,
         vec![pair as Arc<dyn Verifier>],
     )
-});
+}
 
 fn check(text: &str) {
-    assert!(jwt::open(&KEYS, text).is_none());
+    assert!(jwt::open(&KEYS, &VERIFIED, text).is_none());
     let token = jwt::sign(&**KEYS.token_signer(), jwt::GRANT_TOKEN_TYPE, text).unwrap();
-    if let Some(authentic) = jwt::open(&KEYS, token.expose()) {
+    if let Some(authentic) = jwt::open(&KEYS, &VERIFIED, token.expose()) {
         let _ = Claims::read(authentic.claims);
     }
 }
@@ -67,9 +71,16 @@ fn the_fuzzing_corpus_is_harmless() {
 
 #[test]
 fn a_token_of_these_keys_is_read_whole() {
-    let authentic = jwt::open(&KEYS, &valid_token()).unwrap();
+    let authentic = jwt::open(&KEYS, &VERIFIED, &valid_token()).unwrap();
     assert_eq!(authentic.typ.as_deref(), Some("at+jwt"));
     assert!(Claims::read(authentic.claims).is_some());
+}
+
+#[test]
+fn a_token_that_was_good_before_is_refused_once_its_key_is_gone() {
+    let token = valid_token();
+    assert!(jwt::open(&KEYS, &VERIFIED, &token).is_some());
+    assert_eq!(jwt::open(&new_keys(), &VERIFIED, &token), None);
 }
 
 proptest! {
@@ -92,6 +103,6 @@ proptest! {
         token[position] = replacement;
         let changed: String = token.into_iter().collect();
         // The last character of a base64url part may carry unused bits; the decoder refuses those too.
-        prop_assert!(jwt::open(&KEYS, &changed).is_none());
+        prop_assert!(jwt::open(&KEYS, &VERIFIED, &changed).is_none());
     }
 }

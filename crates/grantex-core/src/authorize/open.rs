@@ -156,20 +156,16 @@ impl<S: Store> Grantex<S> {
         developer: &Developer,
         agent: AgentId,
     ) -> Result<(Option<Agent>, u64), StoreError> {
-        let (developer, is_limited) = (developer.id.clone(), developer.plan.max_active_grants().is_some());
-        self.store
-            .read(move |tx| {
-                Box::pin(async move {
-                    let found = tx.agent(&developer, &agent).await?;
-                    let active = if is_limited {
-                        tx.active_grants(&developer).await?
-                    } else {
-                        0
-                    };
-                    Ok((found, u64::try_from(active).unwrap_or(0)))
-                })
-            })
-            .await
+        let found = self.store.agent(developer.id.clone(), agent).await?;
+        if developer.plan.max_active_grants().is_none() {
+            return Ok((found, 0));
+        }
+        let developer = developer.id.clone();
+        let active = self
+            .store
+            .read(move |tx| Box::pin(async move { tx.active_grants(&developer).await }))
+            .await?;
+        Ok((found, u64::try_from(active).unwrap_or(0)))
     }
 
     async fn store_request(

@@ -121,10 +121,7 @@ impl<S: Store> Grantex<S> {
         if !(MIN_KEY_LENGTH..=MAX_KEY_LENGTH).contains(&key.len()) {
             return Ok(None);
         }
-        let hash = SecretHash::of(key);
-        self.store
-            .read(move |tx| Box::pin(async move { tx.developer_by_key(&hash).await }))
-            .await
+        self.store.developer_by_key(SecretHash::of(key)).await
     }
 
     /// Replaces the API key. The old one stops working with the commit.

@@ -19,16 +19,19 @@ pub use writes::{
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::agent::Agent;
 use crate::audit::{AuditEntry, Chain};
+use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
 use crate::closed;
 use crate::context::Admission;
+use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::Grant;
-use crate::id::{AuditId, DeveloperId, EventId};
+use crate::id::{AgentId, AuditId, DeveloperId, EventId, TokenId};
 use crate::plan::Plan;
 use crate::secret::SecretHash;
-use crate::token::Token;
+use crate::token::{Token, TokenRecord};
 use crate::webhook::Delivery;
 use crate::webhook::subscription::Subscriptions;
 
@@ -67,6 +70,55 @@ pub trait Store: Clone + Send + Sync + 'static {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: for<'a> FnOnce(&'a mut dyn Writes) -> BoxFuture<'a, Result<T, E>> + Send + 'static;
+
+    /// [`DeveloperReads::developer_by_key`] on its own.
+    ///
+    /// This and the next four are the reads that most calls begin with. They have methods of their own so that a store may
+    /// answer many waiting callers with one query; each still sees whatever was committed before it was asked.
+    fn developer_by_key(
+        &self,
+        key_hash: SecretHash,
+    ) -> impl Future<Output = Result<Option<Developer>, StoreError>> + Send {
+        self.read(move |tx| Box::pin(async move { tx.developer_by_key(&key_hash).await }))
+    }
+
+    /// [`AgentReads::agent`] on its own.
+    fn agent(
+        &self,
+        developer: DeveloperId,
+        id: AgentId,
+    ) -> impl Future<Output = Result<Option<Agent>, StoreError>> + Send {
+        self.read(move |tx| Box::pin(async move { tx.agent(&developer, &id).await }))
+    }
+
+    /// The request whose code has this hash, with its agent.
+    fn request_of_code(
+        &self,
+        code_hash: SecretHash,
+    ) -> impl Future<Output = Result<Option<(AuthRequest, Option<Agent>)>, StoreError>> + Send {
+        self.read(move |tx| {
+            Box::pin(async move {
+                let Some(request) = tx.auth_request_by_code(&code_hash).await? else {
+                    return Ok(None);
+                };
+                let agent = tx.agent(&request.developer_id, &request.agent_id).await?;
+                Ok(Some((request, agent)))
+            })
+        })
+    }
+
+    /// [`TokenReads::token`] on its own.
+    fn token(&self, id: TokenId) -> impl Future<Output = Result<Option<TokenRecord>, StoreError>> + Send {
+        self.read(move |tx| Box::pin(async move { tx.token(&id).await }))
+    }
+
+    /// [`TokenReads::token_by_refresh`] on its own.
+    fn token_by_refresh(
+        &self,
+        refresh_hash: SecretHash,
+    ) -> impl Future<Output = Result<Option<TokenRecord>, StoreError>> + Send {
+        self.read(move |tx| Box::pin(async move { tx.token_by_refresh(&refresh_hash).await }))
+    }
 
     /// Answers when the store can serve a read.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

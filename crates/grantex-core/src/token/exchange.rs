@@ -1,6 +1,6 @@
 //! A code becomes a grant and its first tokens (RFC 6749 §4.1.3).
 
-use crate::agent::{Agent, AgentStatus};
+use crate::agent::AgentStatus;
 use crate::authorize::{AuthCode, AuthRequest, AuthRequestState};
 use crate::clock::Timestamp;
 use crate::context::Context;
@@ -107,6 +107,7 @@ impl<S: Store> Grantex<S> {
     ) -> Result<IssuedToken, ExchangeError> {
         let code_hash = command.code.sha256();
         let (request, agent) = self
+            .store
             .request_of_code(code_hash.clone())
             .await?
             .ok_or(ExchangeError::InvalidCode)?;
@@ -153,7 +154,7 @@ impl<S: Store> Grantex<S> {
         {
             Err(ExchangeError::Reused) => {
                 // Lost a race for the code: what won is there now.
-                if let Some((request, _)) = self.request_of_code(code_hash).await?
+                if let Some((request, _)) = self.store.request_of_code(code_hash).await?
                     && let AuthRequestState::Consumed {
                         consumed_at, grant_id, ..
                     } = request.status
@@ -164,20 +165,6 @@ impl<S: Store> Grantex<S> {
             }
             result => result,
         }
-    }
-
-    async fn request_of_code(&self, code_hash: SecretHash) -> Result<Option<(AuthRequest, Option<Agent>)>, StoreError> {
-        self.store
-            .read(move |tx| {
-                Box::pin(async move {
-                    let Some(request) = tx.auth_request_by_code(&code_hash).await? else {
-                        return Ok(None);
-                    };
-                    let agent = tx.agent(&request.developer_id, &request.agent_id).await?;
-                    Ok(Some((request, agent)))
-                })
-            })
-            .await
     }
 
     fn grant_of_request(&self, request: &AuthRequest, now: Timestamp) -> Grant {

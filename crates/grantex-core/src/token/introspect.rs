@@ -83,7 +83,7 @@ impl<S: Store> Grantex<S> {
         if token.starts_with(REFRESH_PREFIX) {
             return self.revoke_by_refresh_token(ctx, developer, token).await;
         }
-        let Some(authentic) = crate::token::jwt::open(&self.keys(), token) else {
+        let Some(authentic) = crate::token::jwt::open(&self.keys(), &self.parts.verified, token) else {
             return Ok(());
         };
         let Some(jti) = authentic.claims.get("jti").and_then(serde_json::Value::as_str) else {

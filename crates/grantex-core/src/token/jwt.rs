@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::signer::{Algorithm, KeyRing, SignError, Signer};
+use super::verified::VerifiedTokens;
 use crate::secret::Secret;
 
 /// The longest token that is looked at, in bytes: a little more than the longest that can be issued, which names as many and
@@ -43,8 +44,9 @@ pub struct Authentic {
 
 /// Checks form and signature; `None` for whatever is not a token of these keys.
 ///
-/// The algorithm is the key's, never the token's choice; a header with `crit` is refused (RFC 7515 §4.1.11).
-pub fn open(keys: &KeyRing, token: &str) -> Option<Authentic> {
+/// The algorithm is the key's, never the token's choice; a header with `crit` is refused (RFC 7515 §4.1.11). A signature that
+/// `verified` remembers is not checked again; its key must be among `keys` still.
+pub fn open(keys: &KeyRing, verified: &VerifiedTokens, token: &str) -> Option<Authentic> {
     if token.len() > MAX_TOKEN_LENGTH {
         return None;
     }
@@ -61,7 +63,8 @@ pub fn open(keys: &KeyRing, token: &str) -> Option<Authentic> {
     if Algorithm::parse(header.get("alg")?.as_str()?)? != key.algorithm() {
         return None;
     }
-    if !key.verify(message.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?) {
+    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    if !verified.check(token, || key.verify(message.as_bytes(), &signature)) {
         return None;
     }
     let typ = header.get("typ").and_then(Value::as_str).map(str::to_owned);

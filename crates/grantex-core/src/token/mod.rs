@@ -10,6 +10,7 @@ pub mod jwt;
 pub mod pkce;
 mod refresh;
 pub mod signer;
+pub mod verified;
 mod verify;
 
 pub use exchange::{ExchangeCode, ExchangeError};

@@ -202,17 +202,8 @@ impl<S: Store> Grantex<S> {
         &self,
         hash: SecretHash,
     ) -> Result<Option<(TokenRecord, Vec<Ancestor>)>, StoreError> {
-        self.store
-            .read(move |tx| {
-                Box::pin(async move {
-                    let Some(record) = tx.token_by_refresh(&hash).await? else {
-                        return Ok(None);
-                    };
-                    let ancestors = ancestors_of(tx, &record.grant).await?;
-                    Ok(Some((record, ancestors)))
-                })
-            })
-            .await
+        let record = self.store.token_by_refresh(hash).await?;
+        self.with_ancestors(record).await
     }
 
     async fn store_refresh(
@@ -260,11 +251,7 @@ impl<S: Store> Grantex<S> {
             return Err(RefreshError::Reused);
         };
         let now = self.now();
-        let successor = used.successor.clone();
-        let successor = self
-            .store
-            .read(move |tx| Box::pin(async move { tx.token(&successor).await }))
-            .await?;
+        let successor = self.store.token(used.successor.clone()).await?;
         let is_successor_unused = successor
             .as_ref()
             .is_some_and(|successor| successor.token.refresh_use.is_none());

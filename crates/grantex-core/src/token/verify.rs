@@ -140,8 +140,8 @@ impl StatusOfGrant {
 impl<S: Store> Grantex<S> {
     /// Verifies a grant token of this developer against the authoritative store.
     ///
-    /// `audience`, when given, must equal the token's `aud`. A token may be verified any number of times. Costs one signature
-    /// check and one read, and one more read per delegation.
+    /// `audience`, when given, must equal the token's `aud`. A token may be verified any number of times. Costs one read, one
+    /// more if the grant was delegated, and for a token that was not seen lately a signature check.
     pub async fn verify_token(
         &self,
         ctx: &Context,
@@ -169,7 +169,7 @@ impl<S: Store> Grantex<S> {
 
     /// Signature, issuer, type and claims; says nothing of expiry or revocation.
     fn open_grant_token(&self, token: &str) -> Result<Claims, InvalidReason> {
-        let authentic = jwt::open(&self.keys(), token).ok_or(InvalidReason::Malformed)?;
+        let authentic = jwt::open(&self.keys(), &self.parts.verified, token).ok_or(InvalidReason::Malformed)?;
         // Tokens of other kinds share the keys and must never pass for grant tokens.
         let is_grant_token = authentic.typ.as_deref() == Some(jwt::GRANT_TOKEN_TYPE);
         let is_ours = authentic.claims.get("iss").and_then(Value::as_str) == Some(&self.parts.settings.issuer);
@@ -177,6 +177,23 @@ impl<S: Store> Grantex<S> {
             return Err(InvalidReason::Malformed);
         }
         Claims::read(authentic.claims).ok_or(InvalidReason::Malformed)
+    }
+
+    /// What was read of a token, with what stands above its grant: one more read for a delegated grant.
+    pub(super) async fn with_ancestors(
+        &self,
+        record: Option<TokenRecord>,
+    ) -> Result<Option<(TokenRecord, Vec<Ancestor>)>, StoreError> {
+        let Some(record) = record else { return Ok(None) };
+        if record.grant.parent_grant_id.is_none() {
+            return Ok(Some((record, Vec::new())));
+        }
+        let grant = record.grant.clone();
+        let ancestors = self
+            .store
+            .read(move |tx| Box::pin(async move { tx.ancestors(&grant).await }))
+            .await?;
+        Ok(Some((record, ancestors)))
     }
 
     async fn judge_token(
@@ -192,20 +209,8 @@ impl<S: Store> Grantex<S> {
         if claims.expires_at <= now {
             return Ok(Err(InvalidReason::Expired));
         }
-        let id = claims.token_id.clone();
-        let found = self
-            .store
-            .read(move |tx| {
-                Box::pin(async move {
-                    let Some(record) = tx.token(&id).await? else {
-                        return Ok(None);
-                    };
-                    let ancestors = ancestors_of(tx, &record.grant).await?;
-                    Ok::<_, StoreError>(Some((record, ancestors)))
-                })
-            })
-            .await?;
-        let Some((record, ancestors)) = found else {
+        let record = self.store.token(claims.token_id.clone()).await?;
+        let Some((record, ancestors)) = self.with_ancestors(record).await? else {
             return Ok(Err(InvalidReason::Unknown));
         };
         if record.token.developer_id != developer.id || record.grant.id != claims.grant_id {
@@ -254,19 +259,8 @@ impl<S: Store> Grantex<S> {
         token_id: TokenId,
         grant_id: Option<GrantId>,
     ) -> Result<StatusOfGrant, StoreError> {
-        let found = self
-            .store
-            .read(move |tx| {
-                Box::pin(async move {
-                    let Some(record) = tx.token(&token_id).await? else {
-                        return Ok(None);
-                    };
-                    let ancestors = ancestors_of(tx, &record.grant).await?;
-                    Ok::<_, StoreError>(Some((record, ancestors)))
-                })
-            })
-            .await?;
-        let Some((record, ancestors)) = found else {
+        let record = self.store.token(token_id).await?;
+        let Some((record, ancestors)) = self.with_ancestors(record).await? else {
             return Ok(StatusOfGrant::UNKNOWN);
         };
         let is_of_grant = grant_id.is_none_or(|grant_id| grant_id == record.grant.id);
@@ -340,7 +334,7 @@ impl<S: Store> Grantex<S> {
 
     /// A session token's claims, when it is one of this server and unexpired.
     pub(crate) fn open_session_token(&self, token: &str, purpose: &str) -> Option<serde_json::Map<String, Value>> {
-        let claims = jwt::open(&self.keys(), token)?.claims;
+        let claims = jwt::open(&self.keys(), &self.parts.verified, token)?.claims;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let is_ours = text("iss") == Some(&self.parts.settings.issuer) && text("purpose") == Some(purpose);
         let expires_at = claims.get("exp")?.as_i64()?;
