@@ -25,8 +25,14 @@ mod statements;
 
 use std::path::PathBuf;
 
+use grantex_core::agent::Agent;
+use grantex_core::authorize::AuthRequest;
+use grantex_core::developer::Developer;
 use grantex_core::error::StoreError;
+use grantex_core::id::{AgentId, DeveloperId, TokenId};
+use grantex_core::secret::SecretHash;
 use grantex_core::store::{BoxFuture, Reads, Store, UnitOptions, Writes};
+use grantex_core::token::TokenRecord;
 
 pub use options::{ConnectionErrorHook, ConnectionRecoveryHook, Options, PoolStats, Stats};
 pub use postgres::{Heard, HeardHook, Herald, PostgresStore};
@@ -145,6 +151,41 @@ impl Store for AnyStore {
         match self {
             Self::Sqlite(store) => store.transact(options, work).await,
             Self::Postgres(store) => store.transact(options, work).await,
+        }
+    }
+
+    async fn developer_by_key(&self, key_hash: SecretHash) -> Result<Option<Developer>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.developer_by_key(key_hash).await,
+            Self::Postgres(store) => store.developer_by_key(key_hash).await,
+        }
+    }
+
+    async fn agent(&self, developer: DeveloperId, id: AgentId) -> Result<Option<Agent>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.agent(developer, id).await,
+            Self::Postgres(store) => store.agent(developer, id).await,
+        }
+    }
+
+    async fn request_of_code(&self, code_hash: SecretHash) -> Result<Option<(AuthRequest, Option<Agent>)>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.request_of_code(code_hash).await,
+            Self::Postgres(store) => store.request_of_code(code_hash).await,
+        }
+    }
+
+    async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.token(id).await,
+            Self::Postgres(store) => store.token(id).await,
+        }
+    }
+
+    async fn token_by_refresh(&self, refresh_hash: SecretHash) -> Result<Option<TokenRecord>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.token_by_refresh(refresh_hash).await,
+            Self::Postgres(store) => store.token_by_refresh(refresh_hash).await,
         }
     }
 

@@ -197,3 +197,4 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(tokens, grants, agents);
 diesel::allow_tables_to_appear_in_same_query!(auth_requests, developers);
+diesel::allow_tables_to_appear_in_same_query!(auth_requests, agents);

@@ -54,9 +54,11 @@ impl Target {
         } else {
             Some(tls::connector(mode, root_cert)?)
         };
+        // Plans are kept with their statements. One that was made while a table was small would read all of it for ever after,
+        // and every query of ours has an index.
         let settings = format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
-             SET default_transaction_isolation = 'read committed'",
+             SET default_transaction_isolation = 'read committed'; SET enable_seqscan = off",
             millis(options.statement_timeout),
             millis(options.lock_timeout),
             millis(options.idle_in_transaction_timeout),

@@ -1,4 +1,9 @@
-//! Runs units of work that wait for the same developer in one transaction, with a savepoint around each and one commit.
+//! Runs waiting units of work in one transaction: one commit, and one statement that locks the heads of all their developers.
+//!
+//! Whatever need not be waited for is sent ahead of the next statement, so that a unit costs little more than the round trips
+//! of its own reads and compare-and-sets. Each unit of several has a savepoint of its own name: a unit that fails takes back
+//! what it did and harms nobody, while a statement that was sent ahead and refused leaves the transaction aborted to its
+//! end (there is no savepoint of a later name to go back to), which the last statement before the commit finds out.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -6,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use diesel::QueryResult;
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use futures_util::FutureExt;
 use futures_util::future::join;
 use grantex_core::error::chain;
@@ -14,8 +19,9 @@ use grantex_core::id::DeveloperId;
 use tokio::time::timeout;
 
 use super::pool::PooledConn;
+use super::put_off::{PutOff, Shapes};
 use super::queries::ConnTx;
-use super::{Conn, lock_head, settle};
+use super::{Conn, lock_heads, settle};
 use crate::job::{Fate, Job, Outcome};
 
 type Jobs = Vec<Box<dyn Job>>;
@@ -28,140 +34,180 @@ enum Broken {
     Silent,
 }
 
-/// Runs a group to its end, answers every unit of it, and tells whether the connection can be used again.
-pub(super) async fn run(pooled: &mut PooledConn, developer: Option<&DeveloperId>, jobs: Jobs, stall: Duration) -> bool {
+/// How a group ended.
+pub(super) struct Ended {
+    /// Whether the connection can be used again.
+    pub is_sound: bool,
+    /// Whether units were lost that would not have been lost alone.
+    pub is_spoilt: bool,
+}
+
+/// Runs a group to its end and answers every unit of it. `developers` are those whose heads the units need.
+pub(super) async fn run(pooled: &mut PooledConn, developers: &[DeveloperId], jobs: Jobs, stall: Duration) -> Ended {
     let mut tx = ConnTx::new(&mut pooled.conn);
+    let prepared = &mut pooled.prepared;
+    let count = jobs.len();
     post(tx.conn, "BEGIN");
-    let (kept, broken) = match lock_first(&mut tx, developer, stall).await {
-        Ok(()) => run_each(&mut tx, jobs, stall).await,
+    let (kept, broken) = match lock_first(&mut tx, developers, stall).await {
+        Ok(()) => run_each(&mut tx, prepared, jobs, stall).await,
         Err(broken) => (jobs, Some(broken)),
     };
     let (fate, is_sound) = match broken {
         None if kept.is_empty() => (Fate::Unavailable("there was nothing to commit".to_owned()), true),
-        None => commit(&mut tx, &mut pooled.prepared, stall).await,
+        None => commit(&mut tx, prepared, stall).await,
         Some(Broken::Refused(cause)) => (Fate::Unavailable(cause), true),
         Some(Broken::Silent) => (
             Fate::Unavailable("the database did not answer in time".to_owned()),
             false,
         ),
     };
-    if is_sound && !matches!(fate, Fate::Committed) {
+    let is_committed = matches!(fate, Fate::Committed);
+    if is_sound && !is_committed {
         post(tx.conn, "ROLLBACK");
     }
+    let is_spoilt = !is_committed && !kept.is_empty() && count > 1;
     kept.into_iter().for_each(|job| job.finish(&fate));
-    is_sound
+    Ended { is_sound, is_spoilt }
 }
 
-/// Locks the developer's row, before anything else: as every transaction that locks developers does so first, in the order
+/// Locks the developers' rows, before anything else: as every transaction that locks developers does so first, in the order
 /// of their ids, no two of them can wait for each other in a circle, on whichever replica.
 ///
 /// It is also why a unit may rely on what the condition of one of its statements saw in rows that it does not lock: that a grant is
 /// in force, say, while its refresh token is used. Whatever revokes a grant, and whatever suspends or deletes an agent, is a
 /// unit of the same developer. It has either committed before this lock was given, and then every statement from here on sees
 /// it (each takes a new snapshot, READ COMMITTED), or it waits until this transaction has ended.
-async fn lock_first(tx: &mut ConnTx<'_>, developer: Option<&DeveloperId>, stall: Duration) -> Result<(), Broken> {
-    let Some(developer) = developer else { return Ok(()) };
-    match timeout(stall, lock_head(tx, developer)).await {
-        Ok(Ok(_)) => Ok(()),
+async fn lock_first(tx: &mut ConnTx<'_>, developers: &[DeveloperId], stall: Duration) -> Result<(), Broken> {
+    if developers.is_empty() {
+        return Ok(());
+    }
+    match timeout(stall, lock_heads(tx, developers)).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Broken::Refused(chain(&error))),
         Err(_) => Err(Broken::Silent),
     }
 }
 
 /// Runs units one after another. Returns those that are to be told the fate of the transaction.
-async fn run_each(tx: &mut ConnTx<'_>, jobs: Jobs, stall: Duration) -> (Jobs, Option<Broken>) {
+async fn run_each(tx: &mut ConnTx<'_>, prepared: &mut Shapes, jobs: Jobs, stall: Duration) -> (Jobs, Option<Broken>) {
     let is_alone = jobs.len() == 1;
     let mut kept = Vec::with_capacity(jobs.len());
     let mut waiting = jobs.into_iter();
+    let mut number = 0;
     while let Some(mut job) = waiting.next() {
         if !job.begin() {
             job.refuse();
             continue;
         }
+        number += 1;
         if !is_alone {
-            post(tx.conn, "SAVEPOINT unit");
+            send_put_off(tx);
+            post(tx.conn, &format!("SAVEPOINT unit{number}"));
         }
-        let head = tx.local.held.clone();
-        let Ok(mut outcome) = timeout(stall, job.run(tx)).await else {
+        tx.local.begin_unit();
+        let worked = timeout(stall, async {
+            let outcome = job.run(tx).await;
+            let shape = tx.local.put_off.as_ref().map_or(0, PutOff::shape);
+            if outcome == Outcome::Undo || is_alone || *prepared & shape == shape {
+                return outcome;
+            }
+            // To prepare takes a round trip of its own, so this cannot be sent ahead.
+            match settle(tx).await {
+                Ok(()) => {
+                    *prepared |= shape;
+                    Outcome::Keep
+                }
+                Err(_) => Outcome::Undo,
+            }
+        });
+        let Ok(outcome) = worked.await else {
             kept.push(job);
             kept.extend(waiting);
             return (kept, Some(Broken::Silent));
         };
-        // Alone, the ledger may travel with the commit. In a group its failure must be known before the next unit begins.
-        if outcome == Outcome::Keep && !is_alone {
-            match timeout(stall, settle(tx)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => outcome = Outcome::Undo,
-                Err(_) => {
-                    kept.push(job);
-                    kept.extend(waiting);
-                    return (kept, Some(Broken::Silent));
-                }
-            }
-        }
         if outcome == Outcome::Keep && !tx.local.has_failed {
-            if !is_alone {
-                post(tx.conn, "RELEASE unit");
-            }
             kept.push(job);
             continue;
         }
         if !is_alone {
-            post(tx.conn, "ROLLBACK TO unit; RELEASE unit");
+            post(tx.conn, &format!("ROLLBACK TO unit{number}"));
         }
-        tx.local.put_off = None;
-        tx.local.held = head;
-        tx.local.has_failed = false;
+        tx.local.undo_unit();
         job.finish(&Fate::Unavailable("the unit of work was rolled back".to_owned()));
     }
     (kept, None)
 }
 
-/// Commits; a ledger that was put off travels in front of the commit. Also tells whether the connection is sound.
-async fn commit(tx: &mut ConnTx<'_>, prepared: &mut u32, stall: Duration) -> (Fate, bool) {
-    let insert = tx.local.put_off.take();
+/// Sends what the unit before has put off, ahead of the next one's savepoint.
+fn send_put_off(tx: &mut ConnTx<'_>) {
+    if let Some(put_off) = tx.local.put_off.take() {
+        let _ = put_off.execute(tx.conn).now_or_never();
+        tx.local.is_unsure = true;
+    }
+}
+
+/// Commits; what was put off travels in front of the commit. Also tells whether the connection is sound.
+async fn commit(tx: &mut ConnTx<'_>, prepared: &mut Shapes, stall: Duration) -> (Fate, bool) {
+    let put_off = tx.local.put_off.take();
     let conn: &Conn = tx.conn;
-    let (mut writing, mut committing) = (conn, conn);
-    let Some(insert) = insert else {
-        return match timeout(stall, committing.batch_execute("COMMIT")).await {
-            Ok(result) => after_commit(result),
-            Err(_) => (Fate::Unknown("the commit was not answered in time".to_owned()), false),
-        };
-    };
-    let shape = insert.shape();
-    let is_prepared = *prepared & shape != 0;
-    let write = pin!(insert.execute(&mut writing));
-    if !is_prepared {
-        // To prepare takes a round trip of its own, which the commit must not overtake.
-        return match timeout(stall, write).await {
-            Ok(Ok(_)) => {
-                *prepared |= shape;
-                match timeout(stall, committing.batch_execute("COMMIT")).await {
-                    Ok(result) => after_commit(result),
-                    Err(_) => (Fate::Unknown("the commit was not answered in time".to_owned()), false),
+    let (mut asking, mut committing) = (conn, conn);
+    match put_off {
+        Some(put_off) if *prepared & put_off.shape() == 0 => {
+            // To prepare takes a round trip of its own, which the commit must not overtake.
+            let shape = put_off.shape();
+            match timeout(stall, put_off.execute(conn)).await {
+                Ok(Ok(_)) => {
+                    *prepared |= shape;
+                    commit_behind(None, committing.batch_execute("COMMIT"), stall).await
                 }
+                Ok(Err(error)) => (Fate::Unavailable(error.to_string()), true),
+                Err(_) => (
+                    Fate::Unavailable("the database did not answer in time".to_owned()),
+                    false,
+                ),
             }
-            Ok(Err(error)) => (Fate::Unavailable(error.to_string()), true),
-            Err(_) => (
-                Fate::Unavailable("the database did not answer in time".to_owned()),
-                false,
-            ),
+        }
+        Some(put_off) => {
+            let last = put_off.execute(conn).map(|result| result.map(drop)).boxed();
+            commit_behind(Some(last), committing.batch_execute("COMMIT"), stall).await
+        }
+        // An aborted transaction answers a commit as if all were well, and anything else with an error.
+        None if tx.local.is_unsure => {
+            let last = asking.batch_execute("SELECT 1").boxed();
+            commit_behind(Some(last), committing.batch_execute("COMMIT"), stall).await
+        }
+        None => commit_behind(None, committing.batch_execute("COMMIT"), stall).await,
+    }
+}
+
+type Last<'a> = futures_util::future::BoxFuture<'a, QueryResult<()>>;
+
+/// Sends the last statement and the commit without waiting in between.
+async fn commit_behind(
+    last: Option<Last<'_>>,
+    commit: impl Future<Output = QueryResult<()>>,
+    stall: Duration,
+) -> (Fate, bool) {
+    let committed = async {
+        let Some(last) = last else {
+            return after_commit(commit.await);
         };
-    }
-    let mut write = write;
-    if let Poll::Ready(early) = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
-        // Not even sent.
-        let cause = early
-            .err()
-            .map_or_else(|| "the ledger was not sent".to_owned(), |error| error.to_string());
-        return (Fate::Unavailable(cause), true);
-    }
-    match timeout(stall, join(write, committing.batch_execute("COMMIT"))).await {
-        // The server answered both: a refused ledger makes it roll back instead of committing.
-        Ok((Err(error), Ok(()))) => (Fate::Unavailable(error.to_string()), true),
-        Ok((_, result)) => after_commit(result),
-        Err(_) => (Fate::Unknown("the commit was not answered in time".to_owned()), false),
-    }
+        let mut last = pin!(last);
+        if let Poll::Ready(early) = poll_fn(|cx| Poll::Ready(last.as_mut().poll(cx))).await {
+            // Not even sent.
+            let cause = early
+                .err()
+                .map_or_else(|| "the ledger was not sent".to_owned(), |error| error.to_string());
+            return (Fate::Unavailable(cause), true);
+        }
+        match join(last, commit).await {
+            // The server answered both: after a refused statement it rolls back instead of committing.
+            (Err(error), Ok(())) => (Fate::Unavailable(error.to_string()), true),
+            (_, result) => after_commit(result),
+        }
+    };
+    let late = || (Fate::Unknown("the commit was not answered in time".to_owned()), false);
+    timeout(stall, committed).await.unwrap_or_else(|_| late())
 }
 
 fn after_commit(result: QueryResult<()>) -> (Fate, bool) {

@@ -9,6 +9,7 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use grantex_core::store::Ledger;
 
+use super::put_off::Shapes;
 use crate::rows::{AuditRow, DeliveryChangeRow, DeliveryRow, EventRow, GrantRow, TokenRow};
 use crate::statements::HeadUpdate;
 
@@ -161,7 +162,7 @@ impl From<&Ledger> for LedgerInsert {
 
 impl LedgerInsert {
     /// One bit for each of the thirty-two texts: by which tables get rows.
-    pub fn shape(&self) -> u32 {
+    pub fn shape(&self) -> Shapes {
         let parts = [
             self.grants.is_empty(),
             self.tokens.is_empty(),

@@ -4,7 +4,11 @@ mod connection;
 mod group;
 mod herald;
 mod ledger;
+mod loader;
+mod lookups;
 mod pool;
+mod put_off;
+mod queue;
 mod runtime;
 mod store;
 mod tls;
@@ -29,6 +33,8 @@ pub use store::PostgresStore;
 pub(crate) use connection::{Target, open};
 pub(crate) use runtime::Driver;
 
+use std::collections::HashMap;
+
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -37,10 +43,11 @@ use grantex_core::id::DeveloperId;
 use grantex_core::store::{DeveloperHead, Ledger};
 use grantex_core::webhook::work::DeliveryChange;
 
-use crate::rows::{BesideHead, DeliveryChangeRow, HeadRow};
+use crate::rows::{AuthRequestRow, BesideHead, DeliveryChangeRow, HeadRow};
 use crate::schema::developers;
 use crate::statements::{Fixed, active_grant};
 use ledger::{DeliveryChanges, LedgerInsert};
+use put_off::PutOff;
 use queries::ConnTx;
 
 /// The connection that `queries` speak to.
@@ -48,18 +55,22 @@ type Conn = AsyncPgConnection;
 /// The backend that `queries` are built for.
 type Db = Pg;
 
-/// A developer's head that this transaction has locked; `None` for an unknown developer.
-type Held = (DeveloperId, Option<DeveloperHead>);
+/// Heads as they were locked, or as the last ledger left them; `None` for an unknown developer.
+type Held = HashMap<DeveloperId, Option<DeveloperHead>>;
 
 /// What a unit of work remembers beside its connection.
 #[derive(Default)]
 struct Local {
     /// A statement failed, so PostgreSQL will roll back whatever the unit says.
     has_failed: bool,
-    /// The head as it was locked, or as the last ledger left it.
-    held: Option<Held>,
-    /// A ledger that waits to be sent together with the commit.
-    put_off: Option<LedgerInsert>,
+    /// The heads that this transaction has locked.
+    held: Held,
+    /// The head that the unit's ledger has advanced, as it was.
+    replaced: Option<(DeveloperId, Option<DeveloperHead>)>,
+    /// A write that waits to be sent together with the next statement or the commit.
+    put_off: Option<PutOff>,
+    /// Something was sent whose answer nobody waits for.
+    is_unsure: bool,
 }
 
 impl Local {
@@ -68,38 +79,65 @@ impl Local {
     }
 
     fn forget_head(&mut self) {
-        self.held = None;
+        self.held.clear();
+    }
+
+    fn begin_unit(&mut self) {
+        self.has_failed = false;
+        self.replaced = None;
+    }
+
+    fn undo_unit(&mut self) {
+        self.has_failed = false;
+        self.put_off = None;
+        self.held.extend(self.replaced.take());
     }
 }
 
 /// Writes what was put off, before anything else is asked of the connection.
 async fn settle(tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
-    let Some(insert) = tx.local.put_off.take() else {
+    let Some(put_off) = tx.local.put_off.take() else {
         return Ok(());
     };
-    let count = insert.execute(tx.conn).await;
+    let count = put_off.execute(tx.conn).await;
     tx.note(count).map(drop)
 }
 
 /// Locks a developer's head. Units of work that name their developer have done so already, before their first statement.
 async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Option<DeveloperHead>, StoreError> {
-    if let Some((held, head)) = &tx.local.held
-        && held == developer
-    {
-        return Ok(head.clone());
+    if !tx.local.held.contains_key(developer) {
+        settle(tx).await?;
+        lock_heads(tx, std::slice::from_ref(developer)).await?;
     }
-    settle(tx).await?;
+    Ok(tx.local.held.get(developer).cloned().flatten())
+}
+
+/// Locks the heads of developers, in the order of their ids.
+async fn lock_heads(tx: &mut ConnTx<'_>, developers: &[DeveloperId]) -> Result<(), StoreError> {
+    let ids: Vec<&str> = developers.iter().map(DeveloperId::as_str).collect();
     let query = developers::table
-        .find(developer.as_str())
-        .select((HeadRow::as_select(), (developers::plan, developers::subscriptions)))
+        .filter(developers::id.eq_any(ids))
+        .order(developers::id)
+        .select((
+            developers::id,
+            HeadRow::as_select(),
+            (developers::plan, developers::subscriptions),
+        ))
         .for_no_key_update();
-    let row = query.get_result::<(HeadRow, BesideHead)>(tx.conn).await.optional();
-    let head = tx
-        .note(row)?
-        .map(|(head, beside)| head.into_head(developer, &beside))
-        .transpose()?;
-    tx.local.held = Some((developer.clone(), head.clone()));
-    Ok(head)
+    let rows = query.load::<(String, HeadRow, BesideHead)>(tx.conn).await;
+    let mut rows: HashMap<String, (HeadRow, BesideHead)> = tx
+        .note(rows)?
+        .into_iter()
+        .map(|(id, head, beside)| (id, (head, beside)))
+        .collect();
+    for developer in developers {
+        let row = rows.remove(developer.as_str());
+        let head = row
+            .map(|(head, beside)| head.into_head(developer, &beside))
+            .transpose()?;
+        tx.local.held.insert(developer.clone(), head);
+    }
+    Ok(())
 }
 
 async fn lock_active_grant(conn: &mut Conn, id: &str, heir: &str, now: i64) -> QueryResult<bool> {
@@ -122,15 +160,24 @@ async fn lock_signing_keys(conn: &mut Conn) -> QueryResult<()> {
         .await
 }
 
-/// Puts a ledger off until the next statement or the commit, so that the two make one round trip. Its developer's row is
-/// locked and there, hence it cannot miss.
+/// Puts a ledger off. Its developer's row is locked and there, hence it cannot miss.
 async fn write_ledger(tx: &mut ConnTx<'_>, ledger: &Ledger) -> Result<(), StoreError> {
     settle(tx).await?;
     if lock_head(tx, &ledger.developer_id).await?.is_none() {
         return tx.note(Err(diesel::result::Error::NotFound));
     }
-    tx.local.put_off = Some(LedgerInsert::from(ledger));
-    tx.local.held = Some((ledger.developer_id.clone(), Some(ledger.head.clone())));
+    tx.local.put_off = Some(PutOff::Ledger(Box::new(LedgerInsert::from(ledger))));
+    let developer = ledger.developer_id.clone();
+    let before = tx.local.held.insert(developer.clone(), Some(ledger.head.clone()));
+    // A second ledger of the same unit is taken back together with the first.
+    tx.local.replaced.get_or_insert((developer, before.flatten()));
+    Ok(())
+}
+
+/// Puts a request off: with nothing else to do, its unit is one round trip.
+async fn insert_auth_request(tx: &mut ConnTx<'_>, row: AuthRequestRow) -> Result<(), StoreError> {
+    settle(tx).await?;
+    tx.local.put_off = Some(PutOff::Request(Box::new(row)));
     Ok(())
 }
 

@@ -1,29 +1,28 @@
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use deadpool::managed::{Object, Pool, PoolError};
-use diesel::ConnectionError;
+use grantex_core::agent::Agent;
+use grantex_core::authorize::AuthRequest;
+use grantex_core::developer::Developer;
 use grantex_core::error::StoreError;
-use grantex_core::id::DeveloperId;
+use grantex_core::id::{AgentId, DeveloperId, TokenId};
+use grantex_core::secret::SecretHash;
 use grantex_core::store::{BoxFuture, DeveloperReads, Reads, Store, UnitOptions, Writes};
+use grantex_core::token::TokenRecord;
 use tokio::time::timeout;
 
 use super::connection::Target;
-use super::group;
+use super::group::{self, Ended};
 use super::herald::{HeardHook, Herald};
-use super::pool::{self, Connector};
+use super::loader::Loader;
+use super::lookups::{AgentById, DeveloperByKey, RequestByCode, TokenById, TokenByRefresh};
+use super::pool::Connections;
 use super::queries::ConnTx;
-use super::runtime::Driver;
+use super::queue::{Group, Queue};
 use crate::OpenError;
 use crate::job::{self, Fate, Job};
-use crate::options::{Health, Options, PoolStats, Stats};
-
-/// Units in one transaction at most.
-const GROUP: usize = 16;
-
-type Queues = HashMap<DeveloperId, VecDeque<Box<dyn Job>>>;
+use crate::options::{Options, Stats};
+use crate::rows::record;
 
 /// A PostgreSQL server. Cheap to clone.
 #[derive(Clone)]
@@ -31,51 +30,50 @@ pub struct PostgresStore(Arc<Inner>);
 
 struct Inner {
     target: Target,
-    pool: Pool<Connector>,
-    driver: Driver,
-    /// Units by the developer they wait for. A developer is in here as long as a task works for it.
-    queues: Mutex<Queues>,
-    waiting: AtomicUsize,
-    health: Arc<Health>,
-    options: Options,
+    connections: Arc<Connections>,
+    /// Units that wait for a developer's head.
+    queue: Queue,
+    /// Units that wait for a connection only.
+    unqueued: AtomicUsize,
+    developer_by_key: Arc<Loader<DeveloperByKey>>,
+    agent_by_id: Arc<Loader<AgentById>>,
+    request_by_code: Arc<Loader<RequestByCode>>,
+    token_by_id: Arc<Loader<TokenById>>,
+    token_by_refresh: Arc<Loader<TokenByRefresh>>,
 }
 
 impl PostgresStore {
     /// Opens a pool and its first connection. The tables are those that the last migration left.
     pub(crate) async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
         let target = Target::parse(url, &options)?;
-        let driver = Driver::start(options.driver_threads)?;
-        let pool = pool::build(target.clone(), driver.clone(), &options)?;
-        let inner = Inner {
+        let connections = Arc::new(Connections::open(target.clone(), options).await?);
+        Ok(Self(Arc::new(Inner {
+            queue: Queue::new(),
+            unqueued: AtomicUsize::new(0),
+            developer_by_key: Loader::new(&connections),
+            agent_by_id: Loader::new(&connections),
+            request_by_code: Loader::new(&connections),
+            token_by_id: Loader::new(&connections),
+            token_by_refresh: Loader::new(&connections),
             target,
-            pool,
-            driver,
-            queues: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-            health: Health::new("postgres", &options),
-            options,
-        };
-        let first = inner.pool.get().await;
-        drop(first.map_err(|error| OpenError::Connect(describe(&error).into()))?);
-        Ok(Self(Arc::new(inner)))
+            connections,
+        })))
     }
 
     pub(crate) fn herald(&self, on_heard: HeardHook) -> Herald {
-        Herald::start(self.0.target.clone(), &self.0.driver, &self.0.options, on_heard)
+        let connections = &self.0.connections;
+        Herald::start(
+            self.0.target.clone(),
+            &connections.driver,
+            &connections.options,
+            on_heard,
+        )
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let status = self.0.pool.status();
-        let pool = PoolStats {
-            pool: "postgres",
-            max: status.max_size,
-            open: status.size,
-            in_use: status.size.saturating_sub(status.available),
-            waiting: status.waiting,
-        };
         Stats {
-            pools: vec![pool],
-            write_queue: AtomicUsize::load(&self.0.waiting, Ordering::Relaxed),
+            pools: vec![self.0.connections.stats()],
+            write_queue: self.0.queue.len() + AtomicUsize::load(&self.0.unqueued, Ordering::Relaxed),
         }
     }
 }
@@ -87,17 +85,18 @@ impl Store for PostgresStore {
         E: From<StoreError> + Send + 'static,
         F: for<'a> FnOnce(&'a mut dyn Reads) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
-        let mut pooled = self.0.connection().await.map_err(StoreError::unavailable)?;
+        let connections = &self.0.connections;
+        let mut pooled = connections.get().await.map_err(StoreError::unavailable)?;
         let answer = {
             let mut tx = ConnTx::new(&mut pooled.conn);
-            let answer = timeout(self.0.options.stall_timeout, work(&mut tx)).await;
+            let answer = timeout(connections.options.stall_timeout, work(&mut tx)).await;
             if answer.is_ok() && !tx.local.has_failed {
-                self.0.health.answered();
+                connections.health.answered();
             }
             answer
         };
         answer.unwrap_or_else(|_| {
-            self.0.give_up(pooled);
+            connections.give_up(pooled);
             Err(StoreError::unavailable("the database did not answer in time").into())
         })
     }
@@ -109,20 +108,38 @@ impl Store for PostgresStore {
         F: for<'a> FnOnce(&'a mut dyn Writes) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
         let (job, result) = job::unit(options.admission, work);
-        let inner = &self.0;
-        if inner.waiting.fetch_add(1, Ordering::Relaxed) >= inner.options.queue_capacity {
-            inner.waiting.fetch_sub(1, Ordering::Relaxed);
+        if !self.0.enqueue(options.developer, job) {
             return Err(StoreError::unavailable("too many units of work are waiting").into());
         }
-        match options.developer {
-            None => inner.driver.spawn(Arc::clone(inner).run_alone(job)),
-            Some(developer) => {
-                if inner.enqueue(&developer, job) {
-                    inner.driver.spawn(Arc::clone(inner).lead(developer));
-                }
-            }
-        }
         result.await.unwrap_or_else(|_| Err(job::unanswered()))
+    }
+
+    async fn developer_by_key(&self, key_hash: SecretHash) -> Result<Option<Developer>, StoreError> {
+        let row = self.0.developer_by_key.get(key_hash.as_str().to_owned()).await?;
+        row.map(Developer::try_from).transpose()
+    }
+
+    async fn agent(&self, developer: DeveloperId, id: AgentId) -> Result<Option<Agent>, StoreError> {
+        let row = self.0.agent_by_id.get(id.as_str().to_owned()).await?;
+        let agent = row.map(Agent::try_from).transpose()?;
+        Ok(agent.filter(|agent| agent.developer_id == developer))
+    }
+
+    async fn request_of_code(&self, code_hash: SecretHash) -> Result<Option<(AuthRequest, Option<Agent>)>, StoreError> {
+        let Some((request, agent)) = self.0.request_by_code.get(code_hash.as_str().to_owned()).await? else {
+            return Ok(None);
+        };
+        Ok(Some((request.try_into()?, agent.map(Agent::try_from).transpose()?)))
+    }
+
+    async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        let row = self.0.token_by_id.get(id.as_str().to_owned()).await?;
+        row.map(record).transpose()
+    }
+
+    async fn token_by_refresh(&self, refresh_hash: SecretHash) -> Result<Option<TokenRecord>, StoreError> {
+        let row = self.0.token_by_refresh.get(refresh_hash.as_str().to_owned()).await?;
+        row.map(record).transpose()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -132,103 +149,70 @@ impl Store for PostgresStore {
 }
 
 impl Inner {
-    fn queues(&self) -> MutexGuard<'_, Queues> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Queues a unit; `true` when nobody works for this developer yet.
-    fn enqueue(&self, developer: &DeveloperId, job: Box<dyn Job>) -> bool {
-        match self.queues().entry(developer.clone()) {
-            Entry::Occupied(mut queue) => {
-                queue.get_mut().push_back(job);
-                false
+    /// Queues a unit; `false` when too many are waiting.
+    fn enqueue(self: &Arc<Self>, developer: Option<DeveloperId>, job: Box<dyn Job>) -> bool {
+        let Connections { driver, options, .. } = &*self.connections;
+        let Some(developer) = developer else {
+            if self.unqueued.fetch_add(1, Ordering::Relaxed) >= options.queue_capacity {
+                self.unqueued.fetch_sub(1, Ordering::Relaxed);
+                return false;
             }
-            Entry::Vacant(queue) => {
-                queue.insert(VecDeque::from([job]));
-                true
-            }
+            driver.spawn(Arc::clone(self).run_alone(job));
+            return true;
+        };
+        // Half of the connections are left to those who read.
+        let leaders = options.pool_size.div_ceil(2);
+        let Some(is_leader_wanted) = self.queue.push(developer, job, options.queue_capacity, leaders) else {
+            return false;
+        };
+        if is_leader_wanted {
+            driver.spawn(Arc::clone(self).lead());
         }
+        true
     }
 
-    /// The next units of a developer; `None`, and the developer has left, when there is none.
-    fn next_group(&self, developer: &DeveloperId, limit: usize) -> Option<Vec<Box<dyn Job>>> {
-        let mut queues = self.queues();
-        let queue = queues.get_mut(developer)?;
-        if queue.is_empty() {
-            queues.remove(developer);
-            return None;
-        }
-        let count = queue.len().min(limit);
-        self.waiting.fetch_sub(count, Ordering::Relaxed);
-        Some(queue.drain(..count).collect())
-    }
-
-    fn has_waiting(&self, developer: &DeveloperId) -> bool {
-        let mut queues = self.queues();
-        let is_empty = queues.get(developer).is_none_or(VecDeque::is_empty);
-        if is_empty {
-            queues.remove(developer);
-        }
-        !is_empty
-    }
-
-    /// Works for a developer until nothing waits for it. Units gather while a connection is waited for and while a group
-    /// commits; the connection is given back in between, so that one developer cannot starve the others.
-    async fn lead(self: Arc<Self>, developer: DeveloperId) {
-        while self.has_waiting(&developer) {
-            match self.connection().await {
-                Ok(pooled) => {
-                    let Some(jobs) = self.next_group(&developer, GROUP) else {
-                        return;
-                    };
-                    self.run(pooled, Some(&developer), jobs).await;
+    /// Works until no unit waits. Units gather while a connection is waited for and while a group commits; the connection is
+    /// given back in between, so that reads have their turn.
+    async fn lead(self: Arc<Self>) {
+        loop {
+            let connection = self.connections.get().await;
+            let Some(Group { developers, jobs }) = self.queue.next_group() else {
+                return;
+            };
+            let mut is_spoilt = false;
+            match connection {
+                Ok(mut pooled) => {
+                    let stall = self.connections.options.stall_timeout;
+                    let ended = group::run(&mut pooled, &developers, jobs, stall).await;
+                    is_spoilt = ended.is_spoilt;
+                    self.put_back(pooled, &ended);
                 }
                 Err(cause) => {
                     let fate = Fate::Unavailable(cause);
-                    let jobs = self.next_group(&developer, usize::MAX).unwrap_or_default();
                     jobs.into_iter().for_each(|job| job.finish(&fate));
                 }
             }
+            self.queue.release(developers, is_spoilt);
         }
     }
 
     async fn run_alone(self: Arc<Self>, job: Box<dyn Job>) {
-        let connection = self.connection().await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let connection = self.connections.get().await;
+        self.unqueued.fetch_sub(1, Ordering::Relaxed);
         match connection {
-            Ok(pooled) => self.run(pooled, None, vec![job]).await,
+            Ok(mut pooled) => {
+                let ended = group::run(&mut pooled, &[], vec![job], self.connections.options.stall_timeout).await;
+                self.put_back(pooled, &ended);
+            }
             Err(cause) => job.finish(&Fate::Unavailable(cause)),
         }
     }
 
-    async fn run(&self, mut pooled: Object<Connector>, developer: Option<&DeveloperId>, jobs: Vec<Box<dyn Job>>) {
-        if group::run(&mut pooled, developer, jobs, self.options.stall_timeout).await {
-            self.health.answered();
+    fn put_back(&self, pooled: super::pool::Pooled, ended: &Ended) {
+        if ended.is_sound {
+            self.connections.health.answered();
         } else {
-            self.give_up(pooled);
+            self.connections.give_up(pooled);
         }
-    }
-
-    async fn connection(&self) -> Result<Object<Connector>, String> {
-        self.pool.get().await.map_err(|error| {
-            let cause = describe(&error);
-            self.health.failed(&cause);
-            cause
-        })
-    }
-
-    /// Closes a connection of which nobody knows what it will answer next.
-    fn give_up(&self, pooled: Object<Connector>) {
-        self.health
-            .failed("the connection was given up: the server did not answer");
-        drop(Object::take(pooled));
-    }
-}
-
-fn describe(error: &PoolError<ConnectionError>) -> String {
-    match error {
-        PoolError::Timeout(_) => "no connection was free in time".to_owned(),
-        PoolError::Backend(error) => error.to_string(),
-        other => other.to_string(),
     }
 }

@@ -37,9 +37,7 @@ impl AuthRequestReads for ConnTx<'_> {
 #[async_trait]
 impl AuthRequestWrites for ConnTx<'_> {
     async fn insert_auth_request(&mut self, request: &AuthRequest) -> Result<(), StoreError> {
-        let insert = diesel::insert_into(auth_requests::table).values(AuthRequestRow::from(request));
-        let count = insert.execute(self.conn().await?).await;
-        self.note(count).map(drop)
+        super::super::insert_auth_request(self, AuthRequestRow::from(request)).await
     }
 
     async fn approve_auth_request(

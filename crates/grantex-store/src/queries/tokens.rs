@@ -2,49 +2,17 @@ use async_trait::async_trait;
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use grantex_core::agent::AgentStatus;
 use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;
-use grantex_core::grant::Grant;
 use grantex_core::id::{DeveloperId, GrantId, TokenId};
 use grantex_core::secret::SecretHash;
 use grantex_core::store::{TokenReads, TokenWrites};
-use grantex_core::token::{RefreshUse, Token, TokenRecord};
+use grantex_core::token::{RefreshUse, TokenRecord};
 
 use super::ConnTx;
-use crate::rows::{GrantRow, Place, RefreshUseChange, TokenRow};
+use crate::rows::{GrantRow, RecordRow, RefreshUseChange, TokenRow, record, records};
 use crate::schema::{agents, grants, tokens};
 use crate::statements::{Fixed, grant_of_token_is_in_force};
-
-/// A token with its grant and its agent's state, in one statement.
-macro_rules! records {
-    () => {
-        tokens::table
-            .inner_join(grants::table.on(grants::id.eq(tokens::grant_id)))
-            .left_join(agents::table.on(agents::id.eq(grants::agent_id).and(agents::deleted_at.is_null())))
-            .select((TokenRow::as_select(), GrantRow::as_select(), agents::status.nullable()))
-    };
-}
-
-type RecordRow = (TokenRow, GrantRow, Option<String>);
-
-fn record((token, grant, status): RecordRow) -> Result<TokenRecord, StoreError> {
-    let agent_status = match status {
-        Some(text) => {
-            let place = Place {
-                table: "agents",
-                id: &grant.agent_id,
-            };
-            Some(place.expect("status", AgentStatus::parse(&text))?)
-        }
-        None => None,
-    };
-    Ok(TokenRecord {
-        token: Token::try_from(token)?,
-        grant: Grant::try_from(grant)?,
-        agent_status,
-    })
-}
 
 #[async_trait]
 impl TokenReads for ConnTx<'_> {

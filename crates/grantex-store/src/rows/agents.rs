@@ -8,7 +8,7 @@ use grantex_core::scope::Scopes;
 use super::Place;
 use crate::schema::agents;
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = agents, treat_none_as_default_value = false)]
 pub(crate) struct AgentRow {
     id: String,

@@ -10,7 +10,7 @@ use grantex_core::token::pkce::CodeChallenge;
 use super::{Place, instant};
 use crate::schema::auth_requests;
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = auth_requests, treat_none_as_default_value = false)]
 pub(crate) struct AuthRequestRow {
     id: String,

@@ -14,7 +14,7 @@ use crate::schema::developers;
 
 const TABLE: &str = "developers";
 
-#[derive(Queryable, Selectable)]
+#[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = developers)]
 pub(crate) struct DeveloperRow {
     id: String,

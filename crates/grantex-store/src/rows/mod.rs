@@ -7,6 +7,7 @@ mod developers;
 mod events;
 mod grants;
 mod keys;
+mod records;
 mod tokens;
 mod webhooks;
 
@@ -17,6 +18,7 @@ pub(crate) use developers::{BesideHead, DeveloperRow, HeadRow, NewDeveloper};
 pub(crate) use events::EventRow;
 pub(crate) use grants::{GrantRow, state as grant_state};
 pub(crate) use keys::KeyRow;
+pub(crate) use records::{RecordRow, record, records};
 pub(crate) use tokens::{RefreshUseChange, TokenRow};
 pub(crate) use webhooks::{DeliveryChangeRow, DeliveryRow, HealthChange, WebhookChange, WebhookRow};
 

@@ -8,7 +8,7 @@ use grantex_core::token::{RefreshUse, Replay, Token};
 use super::{Place, instant};
 use crate::schema::tokens;
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = tokens, treat_none_as_default_value = false)]
 pub(crate) struct TokenRow {
     pub id: String,

@@ -31,6 +31,8 @@ use diesel::sqlite::Sqlite;
 use diesel_async::RunQueryDsl;
 use grantex_core::error::StoreError;
 
+use crate::rows::AuthRequestRow;
+use crate::schema::auth_requests;
 use crate::statements::{Fixed, active_grant};
 use connection::Inline;
 use ledger::{change_deliveries, lock_head, write_ledger};
@@ -60,6 +62,14 @@ impl Local {
 #[expect(clippy::unused_async, reason = "the other backend has something to wait for")]
 async fn settle(_tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
     Ok(())
+}
+
+async fn insert_auth_request(tx: &mut ConnTx<'_>, row: AuthRequestRow) -> Result<(), StoreError> {
+    let inserted = tx.conn.spawn_blocking(move |conn| {
+        diesel::RunQueryDsl::execute(diesel::insert_into(auth_requests::table).values(&row), conn).map(drop)
+    });
+    let inserted = inserted.await;
+    tx.note(inserted)
 }
 
 async fn lock_active_grant(conn: &mut Conn, id: &str, heir: &str, now: i64) -> QueryResult<bool> {

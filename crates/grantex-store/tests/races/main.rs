@@ -9,6 +9,7 @@
 mod agents;
 mod codes;
 mod grants;
+mod reads;
 #[path = "../support/mod.rs"]
 mod support;
 mod units;
@@ -61,11 +62,16 @@ on_both! {
         no_child_survives_the_revocation_of_its_parent,
         a_sweep_beside_exchanges_counts_every_grant_once,
     }
+    reads {
+        each_of_many_callers_gets_what_he_asked_for,
+        a_change_is_seen_by_whoever_asks_after_it,
+    }
     units {
         a_unit_that_fails_harms_nobody_else,
         a_unit_that_panics_harms_nobody_else,
         a_unit_whose_statement_failed_is_not_kept_whatever_it_says,
         a_unit_that_waits_for_something_else_is_not_kept,
+        a_unit_whose_ledger_is_refused_is_not_kept_and_nobody_is_told_wrong,
         a_withdrawn_unit_never_runs,
         many_developers_make_progress_together,
     }

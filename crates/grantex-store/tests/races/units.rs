@@ -90,6 +90,53 @@ pub async fn a_unit_that_waits_for_something_else_is_not_kept(stores: Replicas) 
     thirty_of_forty_are_kept(stores, 23, Then::Wander).await;
 }
 
+/// A ledger is refused behind the back of its unit, which has said that all is well. PostgreSQL then refuses the whole transaction,
+/// which units of other developers may share; the others may repeat theirs.
+pub async fn a_unit_whose_ledger_is_refused_is_not_kept_and_nobody_is_told_wrong(stores: Replicas) {
+    let mut tenants = Vec::new();
+    for seed in 0..10 {
+        tenants.push(Tenant::new(&stores[0], 70 + seed).await);
+    }
+    let taken = tenants[0].fixtures.grant(&tenants[0].agent);
+    insert_grant(&stores[0], &taken).await;
+    let mut units = JoinSet::new();
+    for number in 0..200 {
+        let (store, index) = (stores[number % 2].clone(), number / 2 % 10);
+        let tenant = &tenants[index];
+        let grant = if index == 0 {
+            taken.clone()
+        } else {
+            tenant.fixtures.grant(&tenant.agent)
+        };
+        units.spawn(async move {
+            let developer = grant.developer_id.clone();
+            let unit = commit(&store, Some(&developer), move |tx| {
+                Box::pin(async move { add_grant(tx, grant, None).await })
+            });
+            (index, unit.await)
+        });
+    }
+    let mut kept = [0; 10];
+    for (index, result) in units.join_all().await {
+        match result {
+            Ok(()) => kept[index] += 1,
+            Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}"),
+        }
+    }
+    assert_eq!(kept[0], 0);
+    for (index, tenant) in tenants.iter().enumerate() {
+        let expected = kept[index] + usize::from(index == 0);
+        assert_eq!(
+            active(&stores[0], &tenant.developer, &tenant.fixtures).await.len(),
+            expected
+        );
+        assert_eq!(
+            active_grants(&stores[0], &tenant.developer).await,
+            i64::try_from(expected).unwrap()
+        );
+    }
+}
+
 pub async fn a_withdrawn_unit_never_runs(stores: Replicas) {
     let store = &stores[0];
     let tenant = Tenant::new(store, 30).await;
