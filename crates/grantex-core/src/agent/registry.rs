@@ -8,8 +8,8 @@ use crate::error::StoreError;
 use crate::event::{AgentChange, Event};
 use crate::grant::RevokedBy;
 use crate::grantex::Grantex;
-use crate::id::{AgentId, DeveloperId, new_id};
-use crate::page::{Page, PageRequest};
+use crate::id::{AgentId, DeveloperId, GrantId, new_id};
+use crate::page::{Cursor, Page, PageRequest};
 use crate::plan::PlanLimit;
 use crate::scope::Scopes;
 use crate::store::Store;
@@ -152,16 +152,13 @@ impl<S: Store> Grantex<S> {
         })
         .await?;
         // The deletion is committed: a failure from here on must not be taken for its own, and the job makes up for it.
-        let _ = self.revoke_some_grants_of_agent(ctx, &developer.id, &id).await;
+        let _ = self.revoke_some_grants_of_agent(ctx, &developer.id, &id, None).await;
         Ok(())
     }
 
     /// An agent of this developer.
     pub async fn agent(&self, developer: &Developer, id: AgentId) -> Result<Option<Agent>, StoreError> {
-        let developer = developer.id.clone();
-        self.store
-            .read(move |tx| Box::pin(async move { tx.agent(&developer, &id).await }))
-            .await
+        self.store.agent(developer.id.clone(), id).await
     }
 
     /// A developer's agents, newest first, one page.
@@ -183,13 +180,15 @@ impl<S: Store> Grantex<S> {
         for agent in agents {
             // Judged before the grants are read, so that an exchange which ends in between is met by another visit.
             let is_settled = agent.deleted_at.plus(CLEAR_AGAIN_FOR) < self.now();
+            let mut next = None;
             let mut is_cleared = false;
             for _ in 0..CLEAR_UNITS {
-                let roots = self
-                    .revoke_some_grants_of_agent(ctx, &agent.developer_id, &agent.agent_id)
+                let visited = self
+                    .revoke_some_grants_of_agent(ctx, &agent.developer_id, &agent.agent_id, next)
                     .await?;
-                revoked += roots;
-                is_cleared = roots < u64::from(CLEAR_CHUNK);
+                revoked += u64::try_from(visited.items.len()).unwrap_or(u64::MAX);
+                next = visited.next;
+                is_cleared = next.is_none();
                 if is_cleared {
                     break;
                 }
@@ -204,24 +203,28 @@ impl<S: Store> Grantex<S> {
         Ok(revoked)
     }
 
-    /// Revokes up to [`CLEAR_CHUNK`] grants of a deleted agent in one unit; returns how many it found.
+    /// Revokes up to [`CLEAR_CHUNK`] grants of a deleted agent in one unit; returns what it found, and where to go on.
     async fn revoke_some_grants_of_agent(
         &self,
         ctx: &Context,
         developer: &DeveloperId,
         agent: &AgentId,
-    ) -> Result<u64, StoreError> {
+        after: Option<Cursor>,
+    ) -> Result<Page<GrantId>, StoreError> {
         let agent = agent.clone();
         self.transact(ctx, Some(developer), move |unit| {
             Box::pin(async move {
-                let roots = unit.tx.active_grants_of_agent(&agent, CLEAR_CHUNK).await?;
+                let roots = unit
+                    .tx
+                    .active_grants_of_agent(&agent, after.as_ref(), CLEAR_CHUNK)
+                    .await?;
                 let developer = unit.developer()?.clone();
-                for root in &roots {
+                for root in &roots.items {
                     if let Some(grant) = unit.tx.grant(&developer, root).await? {
                         unit.revoke_with_descendants(&grant, RevokedBy::AgentDeleted).await?;
                     }
                 }
-                Ok(u64::try_from(roots.len()).unwrap_or(u64::MAX))
+                Ok(roots)
             })
         })
         .await

@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::event::history::EventQuery;
 use crate::grant::{Ancestor, Grant, GrantFilter};
 use crate::id::{AgentId, AuditId, AuthRequestId, DeliveryId, DeveloperId, EventId, GrantId, TokenId, WebhookId};
-use crate::page::{Page, PageRequest};
+use crate::page::{Cursor, Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::token::TokenRecord;
 use crate::webhook::{Delivery, DeliveryFilter, Webhook};
@@ -120,8 +120,15 @@ pub trait GrantReads {
     ) -> Result<Page<Grant>, StoreError>;
     /// What stands above a grant, nearest first, up to the root.
     async fn ancestors(&mut self, grant: &Grant) -> Result<Vec<Ancestor>, StoreError>;
-    /// Up to `limit` grants of an agent that are stored as active.
-    async fn active_grants_of_agent(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<GrantId>, StoreError>;
+    /// Grants of an agent that are stored as active, oldest first, behind `after`; a page of `limit`.
+    ///
+    /// No index leaves the revoked ones out, so whoever revokes what was found goes on behind it.
+    async fn active_grants_of_agent(
+        &mut self,
+        agent: &AgentId,
+        after: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Page<GrantId>, StoreError>;
     /// Whether a principal has a grant in force.
     async fn has_active_grant(
         &mut self,

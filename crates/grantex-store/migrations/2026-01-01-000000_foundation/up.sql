@@ -85,7 +85,6 @@ CREATE TABLE grants (
 CREATE INDEX grants_of_developer ON grants (developer_id, issued_at, id);
 CREATE INDEX grants_of_principal ON grants (developer_id, principal_id, issued_at, id);
 CREATE INDEX grants_of_agent ON grants (agent_id, issued_at, id);
-CREATE INDEX grants_active_of_agent ON grants (agent_id) WHERE revoked_at IS NULL;
 CREATE INDEX grants_of_parent ON grants (parent_grant_id) WHERE parent_grant_id IS NOT NULL;
 CREATE INDEX grants_to_uncount ON grants (expires_at) WHERE is_counted AND revoked_at IS NULL;
 

@@ -144,14 +144,39 @@ impl GrantReads for ConnTx<'_> {
         self.note(rows)?.into_iter().map(ancestor).collect()
     }
 
-    async fn active_grants_of_agent(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<GrantId>, StoreError> {
+    async fn active_grants_of_agent(
+        &mut self,
+        agent: &AgentId,
+        after: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Page<GrantId>, StoreError> {
+        let start = Cursor {
+            at: i64::MIN,
+            id: String::new(),
+        };
+        let after = after.unwrap_or(&start);
+        // As in listings: the first comparison bounds the index scan.
         let query = grants::table
             .filter(grants::agent_id.eq(agent.as_str()))
+            .filter(grants::issued_at.ge(after.at))
+            .filter(grants::issued_at.gt(after.at).or(grants::id.gt(&after.id)))
             .filter(grants::revoked_at.is_null())
-            .limit(i64::from(limit))
-            .select(grants::id);
-        let ids = query.load::<String>(self.conn().await?).await;
-        self.note(ids)?.iter().map(|id| grant_id(id)).collect()
+            .order((grants::issued_at, grants::id))
+            .limit(i64::from(limit) + 1)
+            .select((grants::issued_at, grants::id));
+        let rows = query.load::<(i64, String)>(self.conn().await?).await;
+        let page = Page::from_overfetched(self.note(rows)?, limit, |(at, id)| Cursor {
+            at: *at,
+            id: id.clone(),
+        });
+        Ok(Page {
+            items: page
+                .items
+                .iter()
+                .map(|(_, id)| grant_id(id))
+                .collect::<Result<_, _>>()?,
+            next: page.next,
+        })
     }
 
     async fn has_active_grant(

@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::Conn;
+use super::checkpoint::LOG_PAGES;
 
 /// Runs what would be sent to a blocking thread at once: whoever polls a query has chosen the thread on which it blocks.
 /// Hence every future of a connection is ready when it is first polled.
@@ -41,6 +42,8 @@ impl SpawnBlocking for Inline {
 pub(crate) enum Role {
     Reader,
     Writer,
+    /// Copies from the write-ahead log.
+    Copier,
 }
 
 /// Opens the database file, which is made if there is none.
@@ -49,15 +52,17 @@ pub(crate) fn establish(path: &Path, role: Role, lock_timeout: Duration) -> Conn
         .to_str()
         .ok_or_else(|| ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;
     let mut conn = SqliteConnection::establish(text)?;
-    // synchronous=FULL makes every commit durable; the checkpoint after 2,000 pages keeps the WAL small and the stalls short.
+    // synchronous=FULL makes every commit durable.
     let mut pragmas = format!(
         "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-         PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864; ",
+         PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {LOG_PAGES}; PRAGMA journal_size_limit = 67108864; ",
         lock_timeout.as_millis()
     );
     pragmas.push_str(match role {
         Role::Writer => "PRAGMA cache_size = -24576;",
         Role::Reader => "PRAGMA cache_size = -6144; PRAGMA query_only = ON;",
+        // It reads and writes past the cache.
+        Role::Copier => "PRAGMA cache_size = -64;",
     });
     conn.batch_execute(&pragmas)
         .map_err(ConnectionError::CouldntSetupConfiguration)?;

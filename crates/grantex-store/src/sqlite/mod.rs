@@ -1,5 +1,6 @@
 //! The embedded store: one writer that commits waiting units together, and a few readers.
 
+mod checkpoint;
 mod connection;
 mod ledger;
 mod store;

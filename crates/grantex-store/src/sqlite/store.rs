@@ -9,6 +9,7 @@ use grantex_core::error::StoreError;
 use grantex_core::store::{BoxFuture, DeveloperReads, Reads, Store, UnitOptions, Writes};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::checkpoint::Checkpoints;
 use super::connection::{Inline, Readers, Role, establish};
 use super::queries::ConnTx;
 use super::{Conn, writer};
@@ -55,8 +56,10 @@ impl SqliteStore {
             .build(manager)
             .map_err(|error| OpenError::Connect(error.into()))?;
         let (writes, queue) = mpsc::channel(options.queue_capacity.max(1));
+        let copier = establish(path, Role::Copier, options.lock_timeout).map_err(connect)?;
+        let checkpoints = Checkpoints::start(copier).map_err(OpenError::Thread)?;
         let writer = Conn::with_runtime(writer, Inline);
-        writer::start(writer, queue, Health::new("write", &options)).map_err(OpenError::Thread)?;
+        writer::start(writer, queue, checkpoints, Health::new("write", &options)).map_err(OpenError::Thread)?;
         let reader_turns = Semaphore::new(usize::try_from(readers.max_size()).unwrap_or(1));
         Ok(Self(Arc::new(Inner {
             readers,

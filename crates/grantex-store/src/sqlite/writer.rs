@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::Conn;
+use super::checkpoint::Checkpoints;
 use super::queries::ConnTx;
 use crate::job::{Fate, Job, Outcome};
 use crate::options::Health;
@@ -25,9 +26,14 @@ const GROUP: usize = 64;
 pub(super) fn start(
     conn: Conn,
     queue: mpsc::Receiver<Box<dyn Job>>,
+    checkpoints: Checkpoints,
     health: Arc<Health>,
 ) -> io::Result<thread::JoinHandle<()>> {
-    let writer = Writer { conn, health };
+    let writer = Writer {
+        conn,
+        checkpoints,
+        health,
+    };
     thread::Builder::new()
         .name("grantex-writer".to_owned())
         .spawn(move || writer.run(queue))
@@ -54,6 +60,7 @@ statement!(RollBackTo, "ROLLBACK TO unit");
 
 struct Writer {
     conn: Conn,
+    checkpoints: Checkpoints,
     health: Arc<Health>,
 }
 
@@ -136,6 +143,7 @@ impl Writer {
     fn commit(&mut self) -> Fate {
         let Err(error) = self.execute("COMMIT") else {
             self.health.answered();
+            self.checkpoints.wake();
             return Fate::Committed;
         };
         self.health.failed(&error.to_string());

@@ -232,19 +232,24 @@ pub async fn an_agents_grants_are_those_stored_as_active<S: Store>(store: S) {
         .await?);
 
     let agent = tenant.agent.id.clone();
-    let mut found = query!(store, [agent], |tx| tx.active_grants_of_agent(&agent, 10).await?);
-    found.sort();
-    let mut expected = vec![active.id, expired.id];
-    expected.sort();
-    assert_eq!(found, expected);
-    assert_eq!(
-        query!(store, [agent], |tx| tx.active_grants_of_agent(&agent, 1).await?).len(),
-        1
-    );
+    let all = query!(store, [agent], |tx| tx.active_grants_of_agent(&agent, None, 10).await?);
+    let mut expected = vec![&active, &expired];
+    expected.sort_by_key(|grant| (grant.issued_at, grant.id.clone()));
+    let expected: Vec<_> = expected.iter().map(|grant| grant.id.clone()).collect();
+    assert_eq!((all.items, all.next), (expected.clone(), None));
+    let first = query!(store, [agent], |tx| tx.active_grants_of_agent(&agent, None, 1).await?);
+    assert_eq!(first.items, expected[..1]);
+    let next = first.next;
+    let rest = query!(store, [agent], |tx| tx
+        .active_grants_of_agent(&agent, next.as_ref(), 1)
+        .await?);
+    assert_eq!((rest.items, rest.next), (expected[1..].to_vec(), None));
     // Deleting the agent does not hide its grants from the job that revokes them.
     commit!(store, [id, agent], |tx| tx.hide_agent(&id, &agent, now).await?);
     assert_eq!(
-        query!(store, [agent], |tx| tx.active_grants_of_agent(&agent, 10).await?).len(),
+        query!(store, [agent], |tx| tx.active_grants_of_agent(&agent, None, 10).await?)
+            .items
+            .len(),
         2
     );
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::state::{AgentRow, DeveloperRow, State, count, cut, index, matches, newest_first};
+use super::state::{AgentRow, DeveloperRow, GrantRow, State, count, cut, index, matches, newest_first};
 use crate::agent::Agent;
 use crate::audit::{AuditEntry, AuditFilter, Chain};
 use crate::authorize::{AuthRequest, AuthRequestState};
@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::event::history::EventQuery;
 use crate::grant::{Ancestor, Grant, GrantFilter};
 use crate::id::{AgentId, AuditId, AuthRequestId, DeveloperId, EventId, GrantId, TokenId};
-use crate::page::{Page, PageRequest};
+use crate::page::{Cursor, Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::store::{
     AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventHead, EventRange, EventReads,
@@ -167,12 +167,32 @@ impl GrantReads for State {
         Ok(ancestors)
     }
 
-    async fn active_grants_of_agent(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<GrantId>, StoreError> {
-        let rows = self
+    async fn active_grants_of_agent(
+        &mut self,
+        agent: &AgentId,
+        after: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Page<GrantId>, StoreError> {
+        let is_behind = |row: &&GrantRow| {
+            after.is_none_or(|after| {
+                (row.grant.issued_at.as_millis(), row.grant.id.as_str()) > (after.at, after.id.as_str())
+            })
+        };
+        let mut rows: Vec<&GrantRow> = self
             .grants
             .values()
-            .filter(|row| row.is_stored_active() && row.grant.agent_id == *agent);
-        Ok(rows.take(index(limit)).map(|row| row.grant.id.clone()).collect())
+            .filter(|row| row.is_stored_active() && row.grant.agent_id == *agent)
+            .filter(is_behind)
+            .collect();
+        rows.sort_by_key(|row| (row.grant.issued_at, row.grant.id.clone()));
+        let page = Page::from_overfetched(rows, limit, |row| Cursor {
+            at: row.grant.issued_at.as_millis(),
+            id: row.grant.id.to_string(),
+        });
+        Ok(Page {
+            items: page.items.into_iter().map(|row| row.grant.id.clone()).collect(),
+            next: page.next,
+        })
     }
 
     async fn has_active_grant(
