@@ -36,13 +36,14 @@ impl<DB: Backend, Q: QueryFragment<DB>> QueryFragment<DB> for Fixed<Q> {
     }
 }
 
-/// Whether the agent of the row at hand is active.
+/// Whether the agent of the row at hand is active; unknown when it is gone. A scalar, because PostgreSQL may turn `EXISTS` into a
+/// join with all agents, and a prepared statement keeps what was cheap when there were few.
 macro_rules! active_agent {
     ($of:literal) => {
         concat!(
-            "EXISTS (SELECT 1 FROM agents AS doer WHERE doer.id = ",
+            "(SELECT doer.status FROM agents AS doer WHERE doer.id = ",
             $of,
-            ".agent_id AND doer.deleted_at IS NULL AND doer.status = 'active')"
+            ".agent_id AND doer.deleted_at IS NULL) = 'active'"
         )
     };
 }
@@ -53,15 +54,16 @@ macro_rules! in_force {
         concat!(
             "grants.revoked_at IS NULL AND ",
             active_agent!("grants"),
-            " AND (grants.parent_grant_id IS NULL OR NOT EXISTS (WITH RECURSIVE above (agent_id, revoked_at, parent_grant_id, distance) AS (\
+            " AND (grants.parent_grant_id IS NULL OR NOT EXISTS (\
+             WITH RECURSIVE above (agent_id, revoked_at, parent_grant_id, distance) AS (\
              SELECT parent.agent_id, parent.revoked_at, parent.parent_grant_id, 1 \
              FROM grants AS parent WHERE parent.id = grants.parent_grant_id \
              UNION ALL \
              SELECT parent.agent_id, parent.revoked_at, parent.parent_grant_id, above.distance + 1 \
              FROM above JOIN grants AS parent ON parent.id = above.parent_grant_id WHERE above.distance < 64) \
-             SELECT 1 FROM above WHERE above.revoked_at IS NOT NULL OR NOT ",
+             SELECT 1 FROM above WHERE above.revoked_at IS NOT NULL OR (",
             active_agent!("above"),
-            "))"
+            ") IS NOT TRUE))"
         )
     };
 }
