@@ -55,10 +55,12 @@ impl Target {
             Some(tls::connector(mode, root_cert)?)
         };
         // Plans are kept with their statements. One that was made while a table was small would read all of it for ever after,
-        // and every query of ours has an index.
+        // and every query of ours has an index. A plan that has to read a whole table is then counted as so dear that it would be
+        // compiled, which takes longer than any of our queries.
         let settings = format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
-             SET default_transaction_isolation = 'read committed'; SET enable_seqscan = off",
+             SET default_transaction_isolation = 'read committed'; SET enable_seqscan = off; \
+             SET jit = off",
             millis(options.statement_timeout),
             millis(options.lock_timeout),
             millis(options.idle_in_transaction_timeout),

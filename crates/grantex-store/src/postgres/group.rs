@@ -4,6 +4,9 @@
 //! of its own reads and compare-and-sets. Each unit of several has a savepoint of its own name: a unit that fails takes back
 //! what it did and harms nobody, while a statement that was sent ahead and refused leaves the transaction aborted to its
 //! end (there is no savepoint of a later name to go back to), which the last statement before the commit finds out.
+//!
+//! Developers who share a transaction hold each other up as little as can be: one whose head cannot be locked harms nobody else,
+//! and behind units that take long the group ends early.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,7 +19,7 @@ use futures_util::FutureExt;
 use futures_util::future::join;
 use grantex_core::error::chain;
 use grantex_core::id::DeveloperId;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::pool::PooledConn;
 use super::put_off::{PutOff, Shapes};
@@ -25,6 +28,9 @@ use super::{Conn, lock_heads, settle};
 use crate::job::{Fate, Job, Outcome};
 
 type Jobs = Vec<Box<dyn Job>>;
+
+/// When a transaction has taken this long, no more units begin in it: it holds the heads of all their developers.
+const LONG: Duration = Duration::from_millis(100);
 
 /// Why a transaction cannot go on. Nothing of it was committed.
 enum Broken {
@@ -38,19 +44,43 @@ enum Broken {
 pub(super) struct Ended {
     /// Whether the connection can be used again.
     pub is_sound: bool,
-    /// Whether units were lost that would not have been lost alone.
+    /// Whether units were lost, or could not begin, on account of others.
     pub is_spoilt: bool,
+    /// The last units, when they have not begun: they may be run in another group.
+    pub unbegun: Jobs,
+}
+
+/// What became of the units before the commit.
+struct Ran {
+    /// Those that are to be told the fate of the transaction.
+    kept: Jobs,
+    unbegun: Jobs,
+    broken: Option<Broken>,
 }
 
 /// Runs a group to its end and answers every unit of it. `developers` are those whose heads the units need.
 pub(super) async fn run(pooled: &mut PooledConn, developers: &[DeveloperId], jobs: Jobs, stall: Duration) -> Ended {
+    pooled.is_in_transaction = true;
     let mut tx = ConnTx::new(&mut pooled.conn);
     let prepared = &mut pooled.prepared;
     let count = jobs.len();
     post(tx.conn, "BEGIN");
-    let (kept, broken) = match lock_first(&mut tx, developers, stall).await {
+    let mut is_spoilt = false;
+    let Ran { kept, unbegun, broken } = match lock_first(&mut tx, developers, stall).await {
         Ok(()) => run_each(&mut tx, prepared, jobs, stall).await,
-        Err(broken) => (jobs, Some(broken)),
+        Err(Broken::Refused(_)) if developers.len() > 1 => {
+            is_spoilt = true;
+            Ran {
+                kept: Vec::new(),
+                unbegun: jobs,
+                broken: None,
+            }
+        }
+        Err(broken) => Ran {
+            kept: jobs,
+            unbegun: Vec::new(),
+            broken: Some(broken),
+        },
     };
     let (fate, is_sound) = match broken {
         None if kept.is_empty() => (Fate::Unavailable("there was nothing to commit".to_owned()), true),
@@ -65,9 +95,14 @@ pub(super) async fn run(pooled: &mut PooledConn, developers: &[DeveloperId], job
     if is_sound && !is_committed {
         post(tx.conn, "ROLLBACK");
     }
-    let is_spoilt = !is_committed && !kept.is_empty() && count > 1;
+    is_spoilt |= !is_committed && !kept.is_empty() && count > 1;
     kept.into_iter().for_each(|job| job.finish(&fate));
-    Ended { is_sound, is_spoilt }
+    pooled.is_in_transaction = false;
+    Ended {
+        is_sound,
+        is_spoilt,
+        unbegun,
+    }
 }
 
 /// Locks the developers' rows, before anything else: as every transaction that locks developers does so first, in the order
@@ -88,20 +123,28 @@ async fn lock_first(tx: &mut ConnTx<'_>, developers: &[DeveloperId], stall: Dura
     }
 }
 
-/// Runs units one after another. Returns those that are to be told the fate of the transaction.
-async fn run_each(tx: &mut ConnTx<'_>, prepared: &mut Shapes, jobs: Jobs, stall: Duration) -> (Jobs, Option<Broken>) {
+/// Runs units one after another.
+async fn run_each(tx: &mut ConnTx<'_>, prepared: &mut Shapes, jobs: Jobs, stall: Duration) -> Ran {
     let is_alone = jobs.len() == 1;
     let mut kept = Vec::with_capacity(jobs.len());
     let mut waiting = jobs.into_iter();
     let mut number = 0;
-    while let Some(mut job) = waiting.next() {
+    let started = Instant::now();
+    let broken = loop {
+        if number > 0 && started.elapsed() > LONG {
+            break None;
+        }
+        let Some(mut job) = waiting.next() else { break None };
         if !job.begin() {
             job.refuse();
             continue;
         }
         number += 1;
         if !is_alone {
-            send_put_off(tx);
+            if let Err(broken) = send_put_off(tx) {
+                kept.push(job);
+                break Some(broken);
+            }
             post(tx.conn, &format!("SAVEPOINT unit{number}"));
         }
         tx.local.begin_unit();
@@ -122,8 +165,7 @@ async fn run_each(tx: &mut ConnTx<'_>, prepared: &mut Shapes, jobs: Jobs, stall:
         });
         let Ok(outcome) = worked.await else {
             kept.push(job);
-            kept.extend(waiting);
-            return (kept, Some(Broken::Silent));
+            break Some(Broken::Silent);
         };
         if outcome == Outcome::Keep && !tx.local.has_failed {
             kept.push(job);
@@ -134,16 +176,31 @@ async fn run_each(tx: &mut ConnTx<'_>, prepared: &mut Shapes, jobs: Jobs, stall:
         }
         tx.local.undo_unit();
         job.finish(&Fate::Unavailable("the unit of work was rolled back".to_owned()));
+    };
+    Ran {
+        kept,
+        unbegun: waiting.collect(),
+        broken,
     }
-    (kept, None)
 }
 
 /// Sends what the unit before has put off, ahead of the next one's savepoint.
-fn send_put_off(tx: &mut ConnTx<'_>) {
-    if let Some(put_off) = tx.local.put_off.take() {
-        let _ = put_off.execute(tx.conn).now_or_never();
-        tx.local.is_unsure = true;
+fn send_put_off(tx: &mut ConnTx<'_>) -> Result<(), Broken> {
+    let Some(put_off) = tx.local.put_off.take() else {
+        return Ok(());
+    };
+    tx.local.is_unsure = true;
+    match put_off.execute(tx.conn).now_or_never() {
+        None => Ok(()),
+        // Nothing is answered at once, so this was not even sent, and the transaction does not know.
+        Some(early) => Err(Broken::Refused(not_sent(early.map(drop)))),
     }
+}
+
+fn not_sent(early: QueryResult<()>) -> String {
+    early
+        .err()
+        .map_or_else(|| "the ledger was not sent".to_owned(), |error| error.to_string())
 }
 
 /// Commits; what was put off travels in front of the commit. Also tells whether the connection is sound.
@@ -194,11 +251,7 @@ async fn commit_behind(
         };
         let mut last = pin!(last);
         if let Poll::Ready(early) = poll_fn(|cx| Poll::Ready(last.as_mut().poll(cx))).await {
-            // Not even sent.
-            let cause = early
-                .err()
-                .map_or_else(|| "the ledger was not sent".to_owned(), |error| error.to_string());
-            return (Fate::Unavailable(cause), true);
+            return (Fate::Unavailable(not_sent(early)), true);
         }
         match join(last, commit).await {
             // The server answered both: after a refused statement it rolls back instead of committing.

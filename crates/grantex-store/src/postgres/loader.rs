@@ -19,6 +19,8 @@ use super::pool::Connections;
 const BATCH: usize = 256;
 /// A query that is under way for longer does not hold up those who ask after it: they get another one.
 const LATE: Duration = Duration::from_millis(20);
+/// After this time without an answer a caller looks whether it is behind such a query.
+const PATIENCE: Duration = Duration::from_millis(25);
 /// Queries of one kind under way at most.
 const FLIGHTS: usize = 3;
 
@@ -48,6 +50,18 @@ struct Queue<L: Lookup> {
     departed: Instant,
 }
 
+impl<L: Lookup> Queue<L> {
+    /// Counts another flight, if one is due.
+    fn starts_flight(&mut self) -> bool {
+        let is_due = self.flights == 0 || (self.flights < FLIGHTS && self.departed.elapsed() > LATE);
+        if is_due {
+            self.flights += 1;
+            self.departed = Instant::now();
+        }
+        is_due
+    }
+}
+
 impl<L: Lookup> Loader<L> {
     pub fn new(connections: &Arc<Connections>) -> Arc<Self> {
         Arc::new(Self {
@@ -63,19 +77,32 @@ impl<L: Lookup> Loader<L> {
 
     /// The row of a key.
     pub async fn get(self: &Arc<Self>, key: String) -> Result<Option<L::Row>, StoreError> {
-        let (sender, answer) = oneshot::channel();
-        let is_flight_due = self.ask(key, sender)?;
-        if is_flight_due {
-            let flight = Flight {
-                loader: Arc::clone(self),
-                has_landed: false,
-            };
-            self.connections.driver.spawn(flight.run());
+        let (sender, mut answer) = oneshot::channel();
+        if self.ask(key, sender)? {
+            self.fly();
         }
-        match answer.await {
+        let answered = match timeout(PATIENCE, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                // Perhaps left behind by a query that is late, and nobody has asked since.
+                if self.is_overdue() {
+                    self.fly();
+                }
+                answer.await
+            }
+        };
+        match answered {
             Ok(answer) => answer.map_err(StoreError::unavailable),
             Err(_) => Err(StoreError::unavailable("the query was given up")),
         }
+    }
+
+    fn fly(self: &Arc<Self>) {
+        let flight = Flight {
+            loader: Arc::clone(self),
+            has_landed: false,
+        };
+        self.connections.driver.spawn(flight.run());
     }
 
     /// Queues a caller; `true` when somebody must fly.
@@ -86,13 +113,13 @@ impl<L: Lookup> Loader<L> {
         }
         queue.callers += 1;
         queue.asked.entry(key).or_default().push(sender);
-        let is_late = || queue.departed.elapsed() > LATE;
-        let is_due = queue.flights == 0 || (queue.flights < FLIGHTS && is_late());
-        if is_due {
-            queue.flights += 1;
-            queue.departed = Instant::now();
-        }
-        Ok(is_due)
+        Ok(queue.starts_flight())
+    }
+
+    /// Whether somebody must fly for those who wait.
+    fn is_overdue(&self) -> bool {
+        let mut queue = self.queue();
+        !queue.asked.is_empty() && queue.starts_flight()
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<L>> {

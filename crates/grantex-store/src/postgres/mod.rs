@@ -67,6 +67,8 @@ struct Local {
     held: Held,
     /// The head that the unit's ledger has advanced, as it was.
     replaced: Option<(DeveloperId, Option<DeveloperHead>)>,
+    /// The unit has locked heads itself, or read them again after it changed more than a ledger does.
+    has_locked: bool,
     /// A write that waits to be sent together with the next statement or the commit.
     put_off: Option<PutOff>,
     /// Something was sent whose answer nobody waits for.
@@ -80,17 +82,25 @@ impl Local {
 
     fn forget_head(&mut self) {
         self.held.clear();
+        self.has_locked = true;
     }
 
     fn begin_unit(&mut self) {
         self.has_failed = false;
         self.replaced = None;
+        self.has_locked = false;
     }
 
     fn undo_unit(&mut self) {
         self.has_failed = false;
         self.put_off = None;
-        self.held.extend(self.replaced.take());
+        let replaced = self.replaced.take();
+        if self.has_locked {
+            // Some heads may be as the unit changed them, and what it locked is locked no more.
+            self.held.clear();
+        } else {
+            self.held.extend(replaced);
+        }
     }
 }
 
@@ -107,6 +117,7 @@ async fn settle(tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
 async fn lock_head(tx: &mut ConnTx<'_>, developer: &DeveloperId) -> Result<Option<DeveloperHead>, StoreError> {
     if !tx.local.held.contains_key(developer) {
         settle(tx).await?;
+        tx.local.has_locked = true;
         lock_heads(tx, std::slice::from_ref(developer)).await?;
     }
     Ok(tx.local.held.get(developer).cloned().flatten())

@@ -18,6 +18,8 @@ use crate::options::{Health, Options, PoolStats};
 pub(super) struct PooledConn {
     pub conn: Conn,
     pub prepared: Shapes,
+    /// A transaction was begun and nobody knows its end.
+    pub is_in_transaction: bool,
 }
 
 /// Opens connections on the driver's runtime and never asks a connection whether it is alive: that would double the cost of
@@ -40,12 +42,19 @@ impl Manager for Connector {
             .ok_or_else(|| bad("the store is closed".to_owned()))?;
         let opened = handle.spawn(async move { open(&target).await }).await;
         let conn = opened.map_err(|error| bad(error.to_string()))??;
-        Ok(PooledConn { conn, prepared: 0 })
+        Ok(PooledConn {
+            conn,
+            prepared: 0,
+            is_in_transaction: false,
+        })
     }
 
     async fn recycle(&self, pooled: &mut PooledConn, _: &Metrics) -> RecycleResult<ConnectionError> {
         if PoolableConnection::is_broken(&mut pooled.conn) {
             return Err(RecycleError::message("the connection was closed"));
+        }
+        if pooled.is_in_transaction {
+            return Err(RecycleError::message("a transaction was abandoned"));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use diesel::QueryResult;
 use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::task::unconstrained;
 
 use super::Conn;
 use super::ledger::LedgerInsert;
@@ -34,12 +35,15 @@ impl PutOff {
     /// Sends it when it is first polled, if its text is prepared; else that only begins to prepare it.
     pub fn execute(self, conn: &Conn) -> BoxFuture<'_, QueryResult<usize>> {
         let mut shared = conn;
-        match self {
+        let sent = match self {
             Self::Ledger(insert) => insert.execute(&mut shared).boxed(),
             Self::Request(row) => diesel::insert_into(auth_requests::table)
                 .values(*row)
                 .execute(&mut shared)
                 .boxed(),
-        }
+        };
+        // A task that has done much since it last yielded is made to yield at the lock of the statements that are prepared:
+        // the first poll would then send nothing.
+        unconstrained(sent).boxed()
     }
 }

@@ -22,8 +22,16 @@ const APART: Duration = Duration::from_secs(10);
 
 /// Units that are committed together.
 pub(super) struct Group {
-    pub developers: Vec<DeveloperId>,
+    /// Whose units they are.
+    pub shares: Vec<Share>,
     pub jobs: Vec<Box<dyn Job>>,
+}
+
+/// How many units of a group are one developer's; those of the first share come first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Share {
+    pub developer: DeveloperId,
+    pub count: usize,
 }
 
 /// The waiting units.
@@ -69,7 +77,10 @@ impl Queue {
         match state.waiting.entry(developer) {
             Entry::Occupied(mut queue) => {
                 queue.get_mut().push_back(job);
-                return Some(false);
+                // Somebody works for this developer or will, unless the last leader has crashed.
+                if state.leaders > 0 {
+                    return Some(false);
+                }
             }
             Entry::Vacant(entry) => {
                 let developer = entry.key().clone();
@@ -77,7 +88,7 @@ impl Queue {
                 state.ready.push_back(developer);
             }
         }
-        let is_wanted = state.leaders < leaders;
+        let is_wanted = state.leaders < leaders.max(1);
         if is_wanted {
             state.leaders += 1;
         }
@@ -89,18 +100,19 @@ impl Queue {
         let mut state = self.state();
         let is_apart = state.apart_until.is_some_and(|until| Instant::now() < until);
         let mut group = Group {
-            developers: Vec::new(),
+            shares: Vec::new(),
             jobs: Vec::new(),
         };
-        while group.jobs.len() < GROUP && !(is_apart && group.developers.len() == 1) {
+        while group.jobs.len() < GROUP && !(is_apart && group.shares.len() == 1) {
             let Some(developer) = state.ready.pop_front() else {
                 break;
             };
+            let mut count = 0;
             if let Some(queue) = state.waiting.get_mut(&developer) {
-                let count = queue.len().min(GROUP - group.jobs.len());
+                count = queue.len().min(GROUP - group.jobs.len());
                 group.jobs.extend(queue.drain(..count));
             }
-            group.developers.push(developer);
+            group.shares.push(Share { developer, count });
         }
         state.count -= group.jobs.len();
         if group.jobs.is_empty() {
@@ -110,13 +122,21 @@ impl Queue {
         Some(group)
     }
 
-    /// Nobody works for these developers any more. Those who have units again are ready.
-    pub fn release(&self, developers: Vec<DeveloperId>, is_spoilt: bool) {
+    /// Nobody works for these developers any more. Those who have units again are ready. `unbegun` are the last units of the
+    /// group, which wait again, in front of what came after them.
+    pub fn release(&self, shares: Vec<Share>, mut unbegun: Vec<Box<dyn Job>>, is_spoilt: bool) {
         let mut state = self.state();
         if is_spoilt {
             state.apart_until = Some(Instant::now() + APART);
         }
-        for developer in developers {
+        for Share { developer, count } in shares.iter().rev() {
+            let begun = unbegun.len().saturating_sub(*count);
+            let again = unbegun.split_off(begun);
+            state.count += again.len();
+            let queue = state.waiting.entry(developer.clone()).or_default();
+            again.into_iter().rev().for_each(|job| queue.push_front(job));
+        }
+        for Share { developer, .. } in shares {
             if state.waiting.get(&developer).is_some_and(VecDeque::is_empty) {
                 state.waiting.remove(&developer);
             } else {
@@ -124,10 +144,16 @@ impl Queue {
             }
         }
     }
+
+    /// A leader has left without having been told to.
+    pub fn leave(&self) {
+        let mut state = self.state();
+        state.leaders = state.leaders.saturating_sub(1);
+    }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 mod tests {
     use grantex_core::context::Admission;
     use grantex_core::error::StoreError;
@@ -152,7 +178,16 @@ mod tests {
 
     fn next(queue: &Queue) -> Option<(Vec<DeveloperId>, usize)> {
         let group = queue.next_group()?;
-        Some((group.developers, group.jobs.len()))
+        let developers = group.shares.into_iter().map(|share| share.developer);
+        Some((developers.collect(), group.jobs.len()))
+    }
+
+    fn release(queue: &Queue, letters: &[char], is_spoilt: bool) {
+        let shares = letters.iter().map(|letter| Share {
+            developer: developer(*letter),
+            count: 0,
+        });
+        queue.release(shares.collect(), Vec::new(), is_spoilt);
     }
 
     #[tokio::test]
@@ -165,7 +200,7 @@ mod tests {
         push(&queue, 'A', 1);
         assert_eq!(next(&queue), Some((vec![developer('C')], 1)));
         assert_eq!(next(&queue), None, "A and B are being worked for");
-        queue.release(vec![developer('A'), developer('B')], false);
+        release(&queue, &['A', 'B'], false);
         assert_eq!(next(&queue), Some((vec![developer('A'), developer('B')], 5)));
         assert_eq!(queue.len(), 0);
     }
@@ -192,17 +227,48 @@ mod tests {
         let queue = Queue::new();
         push(&queue, 'A', 1);
         push(&queue, 'B', 1);
-        let (both, _) = next(&queue).unwrap();
-        queue.release(both, true);
+        assert_eq!(next(&queue).unwrap().1, 2);
+        release(&queue, &['A', 'B'], true);
         push(&queue, 'A', 2);
         push(&queue, 'B', 2);
         assert_eq!(next(&queue), Some((vec![developer('A')], 2)));
-        queue.release(vec![developer('A')], false);
+        release(&queue, &['A'], false);
         assert_eq!(next(&queue), Some((vec![developer('B')], 2)));
-        queue.release(vec![developer('B')], false);
+        release(&queue, &['B'], false);
         queue.state().apart_until = Some(Instant::now());
         push(&queue, 'A', 1);
         push(&queue, 'B', 1);
         assert_eq!(next(&queue), Some((vec![developer('A'), developer('B')], 2)));
+    }
+
+    #[tokio::test]
+    async fn units_that_have_not_begun_wait_again_in_front() {
+        let queue = Queue::new();
+        push(&queue, 'A', 3);
+        push(&queue, 'B', 2);
+        let Group { shares, mut jobs } = queue.next_group().unwrap();
+        push(&queue, 'B', 1);
+        // One of A has run.
+        let unbegun = jobs.split_off(1);
+        let order: Vec<_> = unbegun.iter().map(|job| std::ptr::from_ref(&**job).addr()).collect();
+        queue.release(shares, unbegun, false);
+        assert_eq!(queue.len(), 5);
+        let again = queue.next_group().unwrap();
+        let counts: Vec<_> = again.shares.iter().map(|share| share.count).collect();
+        assert_eq!(counts, [2, 3]);
+        let again: Vec<_> = again.jobs.iter().map(|job| std::ptr::from_ref(&**job).addr()).collect();
+        assert_eq!(again[..4], order);
+    }
+
+    #[tokio::test]
+    async fn another_leader_is_wanted_after_the_last_has_crashed() {
+        let queue = Queue::new();
+        assert_eq!(queue.push(developer('A'), unit(), 100, 1), Some(true));
+        let group = queue.next_group().unwrap();
+        assert_eq!(queue.push(developer('A'), unit(), 100, 1), Some(false));
+        queue.release(group.shares, Vec::new(), false);
+        queue.leave();
+        assert_eq!(queue.push(developer('A'), unit(), 100, 1), Some(true));
+        assert_eq!(next(&queue), Some((vec![developer('A')], 2)));
     }
 }

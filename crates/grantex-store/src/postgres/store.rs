@@ -18,7 +18,7 @@ use super::loader::Loader;
 use super::lookups::{AgentById, DeveloperByKey, RequestByCode, TokenById, TokenByRefresh};
 use super::pool::Connections;
 use super::queries::ConnTx;
-use super::queue::{Group, Queue};
+use super::queue::{Group, Queue, Share};
 use crate::OpenError;
 use crate::job::{self, Fate, Job};
 use crate::options::{Options, Stats};
@@ -161,39 +161,19 @@ impl Inner {
             return true;
         };
         // Half of the connections are left to those who read.
-        let leaders = options.pool_size.div_ceil(2);
+        let leaders = options.pool_size.div_ceil(2).max(1);
         let Some(is_leader_wanted) = self.queue.push(developer, job, options.queue_capacity, leaders) else {
             return false;
         };
         if is_leader_wanted {
-            driver.spawn(Arc::clone(self).lead());
+            let leader = Leader {
+                store: Arc::clone(self),
+                shares: Vec::new(),
+                has_left: false,
+            };
+            driver.spawn(leader.lead());
         }
         true
-    }
-
-    /// Works until no unit waits. Units gather while a connection is waited for and while a group commits; the connection is
-    /// given back in between, so that reads have their turn.
-    async fn lead(self: Arc<Self>) {
-        loop {
-            let connection = self.connections.get().await;
-            let Some(Group { developers, jobs }) = self.queue.next_group() else {
-                return;
-            };
-            let mut is_spoilt = false;
-            match connection {
-                Ok(mut pooled) => {
-                    let stall = self.connections.options.stall_timeout;
-                    let ended = group::run(&mut pooled, &developers, jobs, stall).await;
-                    is_spoilt = ended.is_spoilt;
-                    self.put_back(pooled, &ended);
-                }
-                Err(cause) => {
-                    let fate = Fate::Unavailable(cause);
-                    jobs.into_iter().for_each(|job| job.finish(&fate));
-                }
-            }
-            self.queue.release(developers, is_spoilt);
-        }
     }
 
     async fn run_alone(self: Arc<Self>, job: Box<dyn Job>) {
@@ -213,6 +193,59 @@ impl Inner {
             self.connections.health.answered();
         } else {
             self.connections.give_up(pooled);
+        }
+    }
+}
+
+/// Works for developers whose units wait.
+struct Leader {
+    store: Arc<Inner>,
+    /// For whom it works just now.
+    shares: Vec<Share>,
+    has_left: bool,
+}
+
+impl Leader {
+    /// Works until no unit waits. Units gather while a connection is waited for and while a group commits; the connection is
+    /// given back in between, so that reads have their turn.
+    async fn lead(mut self) {
+        let store = Arc::clone(&self.store);
+        loop {
+            let connection = store.connections.get().await;
+            let Some(Group { shares, jobs }) = store.queue.next_group() else {
+                self.has_left = true;
+                return;
+            };
+            self.shares = shares;
+            let (mut unbegun, mut is_spoilt) = (Vec::new(), false);
+            match connection {
+                Ok(mut pooled) => {
+                    let developers: Vec<_> = self.shares.iter().map(|share| share.developer.clone()).collect();
+                    let stall = store.connections.options.stall_timeout;
+                    let mut ended = group::run(&mut pooled, &developers, jobs, stall).await;
+                    (unbegun, is_spoilt) = (std::mem::take(&mut ended.unbegun), ended.is_spoilt);
+                    store.put_back(pooled, &ended);
+                }
+                Err(cause) => {
+                    let fate = Fate::Unavailable(cause);
+                    jobs.into_iter().for_each(|job| job.finish(&fate));
+                }
+            }
+            store
+                .queue
+                .release(std::mem::take(&mut self.shares), unbegun, is_spoilt);
+        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        // Only a leader that crashed has not left; those for whom it worked must not wait for ever.
+        if !self.has_left {
+            self.store
+                .queue
+                .release(std::mem::take(&mut self.shares), Vec::new(), false);
+            self.store.queue.leave();
         }
     }
 }

@@ -12,6 +12,7 @@ mod grants;
 mod reads;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 mod units;
 
 use std::sync::Arc;

@@ -233,7 +233,7 @@ pub async fn an_agents_grants_are_those_stored_as_active<S: Store>(store: S) {
 
     let agent = tenant.agent.id.clone();
     let all = query!(store, [agent], |tx| tx.active_grants_of_agent(&agent, None, 10).await?);
-    let mut expected = vec![&active, &expired];
+    let mut expected = [&active, &expired];
     expected.sort_by_key(|grant| (grant.issued_at, grant.id.clone()));
     let expected: Vec<_> = expected.iter().map(|grant| grant.id.clone()).collect();
     assert_eq!((all.items, all.next), (expected.clone(), None));
