@@ -205,14 +205,14 @@ def nobody_delivers(world: World, until: Until):
     """Webhooks are due, and the only server delivers none."""
     developer = world.developer()
     agent = developer.agent()
-    with HookReceiver(lambda hook: until.wait(120) and 200) as receiver:
+    with HookReceiver() as receiver:
         webhook = subscribe(developer, receiver)
-        # More than are sent to one endpoint at once.
-        for _ in range(30):
-            developer.issue(agent)
         world.server.kill()
         world.server.environment["WEBHOOKS_ENABLED"] = "false"
         world.server.start()
+        # Only now, so that no attempt was made that could fail and hold the others back.
+        for _ in range(3):
+            developer.issue(agent)
         until.wait()
         world.server.kill()
         del world.server.environment["WEBHOOKS_ENABLED"]
