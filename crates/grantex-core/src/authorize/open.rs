@@ -10,7 +10,7 @@ use crate::event::{AuthorizeStatus, DecidedBy, Event};
 use crate::grantex::Grantex;
 use crate::id::{AgentId, new_secret, new_unguessable_id};
 use crate::plan::PlanLimit;
-use crate::policy::{PolicyDecision, PolicyQuestion};
+use crate::policy::{PolicyAction, PolicyDecision, PolicyQuestion};
 use crate::scope::Scopes;
 use crate::store::Store;
 use crate::token::pkce::CodeChallenge;
@@ -133,18 +133,20 @@ impl<S: Store> Grantex<S> {
             return Err(AuthorizeError::TooLong { limit });
         }
         let decision = self.parts.policies.decide(&PolicyQuestion {
-            developer,
-            agent: &agent,
+            action: PolicyAction::Authorize,
+            developer_id: &developer.id,
+            agent_id: &agent.id,
             principal_id: &command.principal_id,
             scopes: &command.scopes,
             audience: command.audience.as_deref(),
+            at: self.now(),
         });
         let by_policy = match decision {
             PolicyDecision::Undecided => false,
-            PolicyDecision::Allow => true,
-            PolicyDecision::Deny { reason } => {
+            PolicyDecision::Allow(_) => true,
+            PolicyDecision::Deny(ruling) => {
                 self.record_policy_denial(ctx, developer, &agent, command).await?;
-                return Err(AuthorizeError::PolicyDenied { reason });
+                return Err(AuthorizeError::PolicyDenied { reason: ruling.reason });
             }
         };
         self.store_request(ctx, developer, agent, command, by_policy).await

@@ -1,0 +1,108 @@
+//! Policies: rules that approve or refuse before a person is asked, and refuse tokens afterwards.
+//!
+//! What a policy says is in [`model`]; when and for which scopes it applies, in [`schedule`] and [`pattern`]; how many of them
+//! decide together, in [`evaluate`] (purely, one by one) and [`set`] (the same, indexed). Nothing here does I/O.
+
+pub mod evaluate;
+mod gate;
+pub mod model;
+pub mod pattern;
+pub mod schedule;
+pub mod set;
+
+use std::fmt;
+
+use crate::clock::Timestamp;
+use crate::id::{AgentId, DeveloperId, PolicyId};
+use crate::scope::Scopes;
+
+pub use gate::{AskEveryone, PolicyGate};
+pub use model::{Change, Effect, FieldProblem, Policy, Rule, RuleChanges, RuleDraft};
+
+/// What somebody is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PolicyAction {
+    /// A developer asks for a person's consent. The only one that can be allowed; the others can only be refused.
+    Authorize,
+    /// A code is exchanged for a grant.
+    Exchange,
+    /// A refresh token is exchanged for new tokens.
+    Refresh,
+    /// A grant is handed on to another agent.
+    Delegate,
+}
+
+impl PolicyAction {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Authorize, Self::Exchange, Self::Refresh, Self::Delegate];
+
+    /// The name on the wire, in the log and in bundles.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Exchange => "exchange",
+            Self::Refresh => "refresh",
+            Self::Delegate => "delegate",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == text)
+    }
+}
+
+/// What policies are asked: may this agent do this for this person, now?
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyQuestion<'a> {
+    /// What is to be done.
+    pub action: PolicyAction,
+    /// Whose policies are asked.
+    pub developer_id: &'a DeveloperId,
+    /// The agent that would act; for a delegation, the one that receives.
+    pub agent_id: &'a AgentId,
+    /// The person for whom it would act.
+    pub principal_id: &'a str,
+    /// The scopes it would have.
+    pub scopes: &'a Scopes,
+    /// The audience of its tokens, when one was named.
+    pub audience: Option<&'a str>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyRef {
+    /// A policy.
+    Policy(PolicyId),
+}
+
+impl fmt::Display for PolicyRef {
+    /// What is served as `policyId`, logged and audited.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(id) => f.write_str(id.as_str()),
+        }
+    }
+}
+
+/// A decision's author and reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// What decided.
+    pub by: PolicyRef,
+    /// Why, for the developer.
+    pub reason: String,
+}
+
+/// What policies say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyDecision {
+    /// Nothing matches: the person decides.
+    Undecided,
+    /// Allowed without asking.
+    Allow(Ruling),
+    /// Refused without asking.
+    Deny(Ruling),
+}
