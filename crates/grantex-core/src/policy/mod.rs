@@ -1,23 +1,40 @@
 //! Policies: rules that approve or refuse before a person is asked, and refuse tokens afterwards.
 //!
 //! What a policy says is in [`model`]; when and for which scopes it applies, in [`schedule`] and [`pattern`]; how many of them
-//! decide together, in [`evaluate`] (purely, one by one) and [`set`] (the same, indexed). Nothing here does I/O.
+//! decide together, in [`evaluate`] (purely, one by one) and [`set`] (the same, indexed). A developer's set and bundle are kept
+//! in memory until the developer's policy version says otherwise. The language of bundles is a port, [`engine`]; so are
+//! policies that are kept elsewhere, [`backend`].
+//!
+//! The flows ask once, outside of their unit of work, right before they would do what is asked.
 
+pub mod backend;
+pub mod bundle;
+pub(crate) mod cache;
+pub(crate) mod decide;
+pub mod engine;
 pub mod evaluate;
-mod gate;
+pub(crate) mod in_force;
 pub mod model;
 pub mod pattern;
+mod registry;
 pub mod schedule;
 pub mod set;
+mod simulate;
+mod sync;
 
 use std::fmt;
 
 use crate::clock::Timestamp;
-use crate::id::{AgentId, DeveloperId, PolicyId};
+use crate::id::{AgentId, BundleId, DeveloperId, PolicyId};
 use crate::scope::Scopes;
 
-pub use gate::{AskEveryone, PolicyGate};
+pub use backend::{BackendKind, PolicyBackend};
+pub use bundle::{Bundle, BundleFormat};
+pub use engine::PolicyEngine;
 pub use model::{Change, Effect, FieldProblem, Policy, Rule, RuleChanges, RuleDraft};
+pub use registry::{MAX_POLICIES, PolicyError, PolicyList};
+pub use simulate::{BackendTrace, BundleTrace, PolicyTrace, Simulate, Simulation};
+pub use sync::{BundleError, SyncBundle};
 
 /// What somebody is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +93,15 @@ pub struct PolicyQuestion<'a> {
 pub enum PolicyRef {
     /// A policy.
     Policy(PolicyId),
+    /// A rule of the bundle in force; `None` when the bundle as a whole decided.
+    Bundle {
+        /// The bundle.
+        bundle: BundleId,
+        /// The rule's name.
+        rule: Option<String>,
+    },
+    /// The operator's policy backend.
+    Backend(BackendKind),
 }
 
 impl fmt::Display for PolicyRef {
@@ -83,6 +109,12 @@ impl fmt::Display for PolicyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(id) => f.write_str(id.as_str()),
+            Self::Bundle { bundle, rule: None } => f.write_str(bundle.as_str()),
+            Self::Bundle {
+                bundle,
+                rule: Some(rule),
+            } => write!(f, "{bundle}/{rule}"),
+            Self::Backend(kind) => f.write_str(kind.as_str()),
         }
     }
 }
@@ -95,6 +127,11 @@ pub struct Ruling {
     /// Why, for the developer.
     pub reason: String,
 }
+
+/// A policy refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a policy denies this request: {}", .0.reason)]
+pub struct PolicyDenied(pub Ruling);
 
 /// What policies say.
 #[derive(Debug, Clone, PartialEq, Eq)]
