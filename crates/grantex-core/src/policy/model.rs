@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, DeveloperId, PolicyId};
-use crate::policy::pattern::ScopePatterns;
+use crate::policy::pattern::{ScopePattern, ScopePatterns};
 use crate::policy::schedule::{Schedule, TimeOfDay, Weekday, Weekdays, Window, Zone};
 
 /// The longest name, in characters.
@@ -66,6 +66,33 @@ pub struct Rule {
     pub audience: Option<String>,
     /// When.
     pub schedule: Schedule,
+}
+
+impl Rule {
+    /// What its author should know although it is in order.
+    pub fn warnings(&self) -> Vec<FieldProblem> {
+        let mut warnings = Vec::new();
+        let mut warn = |field, problem: &str| {
+            let problem = problem.to_owned();
+            warnings.push(FieldProblem { field, problem });
+        };
+        let names_nobody = self.agent_id.is_none() && self.principal_id.is_none();
+        let is_any_scope = |scopes: &ScopePatterns| scopes.as_slice().contains(&ScopePattern::Any);
+        let is_unbound = names_nobody && self.audience.is_none() && self.schedule.is_always();
+        if is_unbound && self.scopes.as_ref().is_none_or(is_any_scope) {
+            match self.effect {
+                Effect::Allow => warn("effect", "approves every request of every agent without asking anybody"),
+                Effect::Deny => warn("effect", "refuses every request of every agent"),
+            }
+        }
+        if self.schedule.window.is_some_and(|window| window.start == window.end) {
+            warn("timeOfDayEnd", "equals `timeOfDayStart`: the policy never matches");
+        }
+        if self.schedule.zone.is_some() && self.schedule.is_always() {
+            warn("timeZone", "has no effect without a time of day or days of the week");
+        }
+        warnings
+    }
 }
 
 /// A policy of a developer.
@@ -450,6 +477,50 @@ mod tests {
             };
             assert_eq!(fields(bad), ["daysOfWeek"], "{days:?}");
         }
+    }
+
+    #[test]
+    fn what_is_in_order_may_still_be_a_mistake() {
+        let bare = |effect| RuleDraft {
+            effect,
+            agent_id: None,
+            principal_id: None,
+            scopes: None,
+            audience: None,
+            time_of_day_start: None,
+            time_of_day_end: None,
+            time_zone: None,
+            days_of_week: None,
+            ..draft()
+        };
+        let warned = |draft: RuleDraft| -> Vec<&'static str> {
+            let warnings = draft.check().unwrap().warnings();
+            warnings.iter().map(|warning| warning.field).collect()
+        };
+        assert_eq!(warned(draft()), [""; 0]);
+        assert_eq!(warned(bare(Effect::Allow)), ["effect"]);
+        let everything = Some(vec!["read".into(), "*".into()]);
+        assert_eq!(
+            warned(RuleDraft {
+                scopes: everything,
+                ..bare(Effect::Deny)
+            }),
+            ["effect"]
+        );
+        assert_eq!(
+            warned(RuleDraft {
+                time_of_day_end: Some("22:00".into()),
+                ..draft()
+            }),
+            ["timeOfDayEnd"]
+        );
+        let agent_id = Some(AGENT.into());
+        let zone = RuleDraft {
+            agent_id,
+            time_zone: Some("UTC".into()),
+            ..bare(Effect::Deny)
+        };
+        assert_eq!(warned(zone), ["timeZone"]);
     }
 
     #[test]
