@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod set;
 mod simulate;
 mod sync;
+mod zone;
 
 use std::fmt;
 

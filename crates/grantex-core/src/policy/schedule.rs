@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
-
+pub use super::zone::Zone;
 use crate::clock::Timestamp;
 
 /// Minutes of a day.
@@ -130,54 +129,6 @@ impl Weekdays {
     }
 }
 
-/// A time zone of the IANA database, which is built in: what it says changes with the version of this program, never with
-/// the machine.
-#[derive(Clone)]
-pub struct Zone {
-    zone: TimeZone,
-    name: String,
-}
-
-impl Zone {
-    /// The zone of this name, in any case; `None` when the database does not hold it. Offsets such as `+02:00` are no names.
-    pub fn parse(name: &str) -> Option<Self> {
-        let zone = TimeZoneDatabase::bundled().get(name).ok()?;
-        // Among others `Etc/Unknown`, which stands for the lack of a zone, has no name.
-        let name = zone.iana_name()?.to_owned();
-        Some(Self { zone, name })
-    }
-
-    /// The name as the database spells it.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What a clock in this zone shows. Where the clock goes back an hour is shown twice, where it goes forward never.
-    fn local(&self, at: Timestamp) -> Local {
-        let seconds = at.as_seconds();
-        let instant = jiff::Timestamp::from_second(seconds).unwrap_or(if seconds < 0 {
-            jiff::Timestamp::MIN
-        } else {
-            jiff::Timestamp::MAX
-        });
-        Local::at(seconds + i64::from(self.zone.to_offset(instant).seconds()))
-    }
-}
-
-impl fmt::Debug for Zone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-impl PartialEq for Zone {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Zone {}
-
 /// What a clock on a wall shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Local {
@@ -189,7 +140,7 @@ pub struct Local {
 
 impl Local {
     /// What a clock shows that is so many seconds after the start of the Unix epoch.
-    fn at(seconds: i64) -> Self {
+    pub(super) fn at(seconds: i64) -> Self {
         let minutes = seconds.div_euclid(60);
         let minute = u16::try_from(minutes.rem_euclid(DAY)).unwrap_or(0);
         // The epoch began on a Thursday.
