@@ -6,33 +6,21 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{Effect, PolicyAction, PolicyQuestion};
+use crate::closed;
 use crate::error::Cause;
 
 /// The longest reason that is passed on, in characters.
 const MAX_REASON: usize = 500;
 
-/// What kind of program is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BackendKind {
-    /// Open Policy Agent.
-    Opa,
-    /// A Cedar agent.
-    Cedar,
-    /// The developer's own bundle, evaluated in this process.
-    Bundle,
-}
-
-impl BackendKind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Opa, Self::Cedar, Self::Bundle];
-
-    /// The name in configuration, log and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Opa => "opa",
-            Self::Cedar => "cedar",
-            Self::Bundle => "bundle",
-        }
+closed! {
+    /// What kind of program is asked.
+    pub enum BackendKind {
+        /// Open Policy Agent.
+        Opa = "opa",
+        /// A Cedar agent.
+        Cedar = "cedar",
+        /// The developer's own bundle, evaluated in this process.
+        Bundle = "bundle",
     }
 }
 

@@ -26,6 +26,7 @@ mod zone;
 use std::fmt;
 
 use crate::clock::Timestamp;
+use crate::closed;
 use crate::id::{AgentId, BundleId, DeveloperId, PolicyId};
 use crate::scope::Scopes;
 
@@ -37,36 +38,17 @@ pub use registry::{MAX_POLICIES, PolicyError, PolicyList};
 pub use simulate::{BackendTrace, BundleTrace, PolicyTrace, Simulate, Simulation};
 pub use sync::{BundleError, SyncBundle};
 
-/// What somebody is about to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PolicyAction {
-    /// A developer asks for a person's consent. The only one that can be allowed; the others can only be refused.
-    Authorize,
-    /// A code is exchanged for a grant.
-    Exchange,
-    /// A refresh token is exchanged for new tokens.
-    Refresh,
-    /// A grant is handed on to another agent.
-    Delegate,
-}
-
-impl PolicyAction {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Authorize, Self::Exchange, Self::Refresh, Self::Delegate];
-
-    /// The name on the wire, in the log and in bundles.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Authorize => "authorize",
-            Self::Exchange => "exchange",
-            Self::Refresh => "refresh",
-            Self::Delegate => "delegate",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == text)
+closed! {
+    /// What somebody is about to do, as told on the wire, in the log and in bundles.
+    pub enum PolicyAction {
+        /// A developer asks for a person's consent. The only one that can be allowed; the others can only be refused.
+        Authorize = "authorize",
+        /// A code is exchanged for a grant.
+        Exchange = "exchange",
+        /// A refresh token is exchanged for new tokens.
+        Refresh = "refresh",
+        /// A grant is handed on to another agent.
+        Delegate = "delegate",
     }
 }
 
