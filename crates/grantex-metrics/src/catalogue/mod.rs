@@ -9,8 +9,7 @@ pub use docs::docs_markdown;
 
 pub use areas::{
     agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, policies, process,
-    streams,
-    tokens, webhooks,
+    streams, tokens, webhooks,
 };
 
 /// The label value for requests that no route matched.
