@@ -168,6 +168,31 @@ def drive_webhooks(canary, auth):
     canary.send("DELETE", path, 204, headers=auth)
 
 
+def drive_policies(canary, auth, agent):
+    """None of them matches what the rest of this test asks for."""
+    rule = {"name": "Canary", "effect": "deny", "agentId": agent, "scopes": ["cage:*"]}
+    path = f"/v1/policies/{canary.send('POST', '/v1/policies', 201, headers=auth, json=rule).json()['id']}"
+    stray = canary.hide("stray effect", mark("effect"))
+    canary.send("POST", "/v1/policies", 400, headers=auth, json={**rule, "effect": stray})
+    canary.send("GET", "/v1/policies", 200, headers=auth)
+    canary.send("GET", path, 200, headers=auth)
+    canary.send("PATCH", path, 200, headers=auth, json={"priority": 3})
+    ask = {"agentId": agent, "principalId": "user-1", "scopes": ["cage:open"]}
+    canary.send("POST", "/v1/policies/simulate", 200, headers=auth, json=ask)
+    canary.send("POST", "/v1/policies/validate", 200, headers=auth, json={"policy": rule})
+    canary.send("POST", "/v1/authorize", 403, headers=auth, json=ask)
+    canary.send("DELETE", path, 204, headers=auth)
+    secret = canary.hide("bundle's comment", mark("bundle"))
+    text = f'// {secret}\n@id("cage") forbid (principal, action, resource) when {{ context.scopes.contains("cage:open") }};'
+    bundle = {"format": "cedar", "version": "1", "content": base64.b64encode(text.encode()).decode()}
+    canary.send("POST", "/v1/policies/sync", 201, headers=auth, json=bundle)
+    broken = base64.b64encode(f"permit {secret} (".encode()).decode()
+    canary.send("POST", "/v1/policies/sync", 400, headers=auth, json={**bundle, "content": broken})
+    canary.send("GET", "/v1/policies/bundles", 200, headers=auth)
+    canary.send("GET", "/v1/policies/bundles/active?format=cedar", 200, headers=auth)
+    canary.send("POST", "/v1/policies/sync/webhook", 200, headers=auth, json={"ref": "refs/heads/main"})
+
+
 def drive_events(canary, auth):
     stray = canary.hide("stray event type", mark("type"))
     canary.send("GET", "/v1/events", 200, headers=auth)
@@ -244,6 +269,7 @@ def test_no_secret_appears_where_it_does_not_belong(canary):
     drive_grants(canary, auth, tokens["grantId"])
     drive_audit(canary, auth, agent, tokens["grantId"])
     drive_webhooks(canary, auth)
+    drive_policies(canary, auth, agent)
     drive_events(canary, auth)
     drive_sessions(canary, auth, child["grantId"])
     chains = "\n".join(

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::command::{Command, fill, publish, run, start, streams, webhooks};
+use crate::command::{Command, fill, policies, publish, run, start, streams, webhooks};
 use crate::error::BenchError;
 
 #[derive(Parser)]
@@ -68,6 +68,7 @@ fn dispatch(command: Command) -> Result<u64, BenchError> {
         Command::Start(options) => runtime.block_on(start::start(options)),
         Command::Webhooks(options) => runtime.block_on(webhooks::webhooks(options)),
         Command::Streams(options) => runtime.block_on(streams::streams(options)),
+        Command::Policies(options) => runtime.block_on(policies::policies(options)),
         Command::Report(options) => publish::publish(options).map(|()| 0),
     }
 }

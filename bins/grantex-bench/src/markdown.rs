@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::measure::{Operation, float};
 use crate::report::{
-    Labels, OperationReport, Record, RunReport, StartReport, StreamReport, WebhookReport, mib, micros, milliseconds,
-    ratio, spread, statuses,
+    Labels, OperationReport, PolicyReport, Record, RunReport, StartReport, StreamReport, WebhookReport, mib, micros,
+    milliseconds, ratio, spread, statuses,
 };
 use crate::score::{Score, label, title, unmeasured};
 use crate::table::{Table, whole};
 use crate::targets::{
-    EVENT_AGE_MS, FLAT, IDLE_KIB, LOADED_KIB, MANY_STREAMS, P99_MS, READY_MS, STREAMS_KIB, Verdict,
+    EVENT_AGE_MS, FLAT, IDLE_KIB, LOADED_KIB, MANY_STREAMS, P99_MS, POLICY_COST_MICROS, READY_MS, STREAMS_KIB, Verdict,
     deliveries_per_second, goal,
 };
 
@@ -45,6 +45,7 @@ pub fn page(records: &[Record]) -> String {
     let mut starts: Vec<&StartReport> = Vec::new();
     let mut webhooks: Vec<&WebhookReport> = Vec::new();
     let mut streams: Vec<&StreamReport> = Vec::new();
+    let mut policies: Vec<&PolicyReport> = Vec::new();
     for record in records {
         match record {
             Record::Run(run) if run.grants.is_some() => filled.push(run),
@@ -52,6 +53,7 @@ pub fn page(records: &[Record]) -> String {
             Record::Start(start) => starts.push(start),
             Record::Webhooks(report) => webhooks.push(report),
             Record::Streams(report) => streams.push(report),
+            Record::Policies(report) => policies.push(report),
         }
     }
     // With many developers first: the goals are about them.
@@ -66,6 +68,7 @@ pub fn page(records: &[Record]) -> String {
     sections.push_str(&growth_section(&filled, &mut score));
     sections.push_str(&webhook_section(&webhooks, &mut score));
     sections.push_str(&stream_section(&streams, &mut score));
+    sections.push_str(&policy_section(&policies, &mut score));
 
     score.unmeasured = unmeasured(&runs, &starts, &filled);
     format!(
@@ -101,6 +104,7 @@ fn machines(records: &[Record]) -> String {
             Record::Start(start) => (&start.machine, &start.labels),
             Record::Webhooks(report) => (&report.machine, &report.labels),
             Record::Streams(report) => (&report.machine, &report.labels),
+            Record::Policies(report) => (&report.machine, &report.labels),
         };
         format!(
             "- {}, {} cores, {:.0} GiB of memory, Linux {}, database on {}\n",
@@ -310,6 +314,56 @@ fn stream_section(reports: &[&StreamReport], score: &mut Score) -> String {
     format!(
         "## Event streams\n\nAll of one developer, opened by the generator and then silent for half a minute and a keepalive; resident memory of the \
          whole server. Then one exchange is made, and its second event awaited on every stream.\n\n{}\n",
+        table.to_markdown()
+    )
+}
+
+fn policy_section(reports: &[&PolicyReport], score: &mut Score) -> String {
+    let mut table = Table::new(&[
+        "server",
+        "policies",
+        "arrangement",
+        "target, µs",
+        "cost, µs",
+        "verdict",
+        "p50 without, µs",
+        "p50 with, µs",
+        "p99 without, µs",
+        "p99 with, µs",
+        "first, ms",
+    ]);
+    for report in reports {
+        let server = title(&report.labels);
+        for figures in &report.figures {
+            let is_cheap = figures.cost_micros() < POLICY_COST_MICROS;
+            score.count(is_cheap, || {
+                format!(
+                    "{server}: {} policies: {:.0} µs",
+                    report.policies,
+                    figures.cost_micros()
+                )
+            });
+            table.row(vec![
+                server.clone(),
+                report.policies.to_string(),
+                figures.arrangement.clone(),
+                format!("< {POLICY_COST_MICROS:.0}"),
+                format!("{:.0}", figures.cost_micros()),
+                met(is_cheap).to_owned(),
+                format!("{:.0}", figures.without_p50_micros),
+                format!("{:.0}", figures.with_p50_micros),
+                format!("{:.0}", figures.without_p99_micros),
+                format!("{:.0}", figures.with_p99_micros),
+                format!("{:.1}", figures.first_ms),
+            ]);
+        }
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!(
+        "## Policies\n\nOne connection authorizes in turns for a developer without policies and for one with many, none of which decides; the \
+         cost is the difference of the medians. The first authorization after a change reads the policies.\n\n{}\n",
         table.to_markdown()
     )
 }

@@ -21,6 +21,7 @@ pub enum Record {
     Start(StartReport),
     Webhooks(WebhookReport),
     Streams(StreamReport),
+    Policies(PolicyReport),
 }
 
 /// What the caller wants remembered with a result: store, algorithm, date, commit and the like.
@@ -115,6 +116,60 @@ pub struct StreamReport {
     pub to_all_ms: f64,
     /// Streams that did not bring it.
     pub untold: u64,
+}
+
+/// What policies of one developer cost authorizations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyReport {
+    pub labels: Labels,
+    pub machine: Machine,
+    pub policies: u32,
+    /// Authorizations with policies, and as many without.
+    pub operations: u32,
+    pub figures: Vec<PolicyFigures>,
+}
+
+/// Policies of one kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyFigures {
+    pub arrangement: String,
+    /// The first authorization, which reads the policies.
+    pub first_ms: f64,
+    pub without_p50_micros: f64,
+    pub with_p50_micros: f64,
+    pub without_p99_micros: f64,
+    pub with_p99_micros: f64,
+}
+
+impl PolicyFigures {
+    /// What policies add to the median authorization.
+    pub fn cost_micros(&self) -> f64 {
+        self.with_p50_micros - self.without_p50_micros
+    }
+}
+
+impl PolicyReport {
+    pub fn to_text(&self) -> String {
+        let mut text = format!(
+            "{} policies of one developer, {} authorizations with and without\n",
+            self.policies, self.operations
+        );
+        for figures in &self.figures {
+            text.push_str(&format!(
+                "{}: cost {:.0} µs; p50 {:.0} µs without, {:.0} µs with; p99 {:.0} µs without, {:.0} µs with; first {:.1} ms\n",
+                figures.arrangement,
+                figures.cost_micros(),
+                figures.without_p50_micros,
+                figures.with_p50_micros,
+                figures.without_p99_micros,
+                figures.with_p99_micros,
+                figures.first_ms,
+            ));
+        }
+        text
+    }
 }
 
 impl StreamReport {

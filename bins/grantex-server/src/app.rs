@@ -6,16 +6,20 @@ use std::sync::Arc;
 use grantex_core::Grantex;
 use grantex_core::clock::{Clock, SystemClock};
 use grantex_core::event::Unobserved;
+use grantex_core::grantex::Builder;
 use grantex_core::keys::{Imported, KeyManager, KeySettings};
+use grantex_core::policy::BackendKind;
+use grantex_core::policy::backend::HttpBackend;
 use grantex_core::token::crypto::SystemEntropy;
 use grantex_core::token::signer::Sealer;
-use grantex_delivery::Bell;
+use grantex_delivery::{Bell, PolicyClient};
 use grantex_http::Streams;
 use grantex_metrics::Metrics;
+use grantex_policy::Cedar;
 use grantex_store::{AnyStore, migrate};
 use slog::{Logger, info, warn};
 
-use crate::config::{Config, Database, DatabaseUrl};
+use crate::config::{Config, Database, DatabaseUrl, Policies};
 use crate::error::Failure;
 use crate::keys::{self, SharedSealer};
 use crate::observe::ConnectionErrors;
@@ -81,6 +85,7 @@ impl Assembly {
             true => builder.webhooks(config.webhooks.delivery.policy()),
             false => builder,
         };
+        let builder = with_policies(builder, &config.policies)?;
         let grantex = match metrics {
             Some(metrics) => builder.observer(metrics.clone()).build(),
             None => builder.observer(Unobserved).build(),
@@ -93,6 +98,23 @@ impl Assembly {
             streams,
         })
     }
+}
+
+/// Lets bundles in Cedar decide and, where the operator has one, a policy backend.
+fn with_policies(builder: Builder<AnyStore>, policies: &Policies) -> Result<Builder<AnyStore>, Failure> {
+    let engine = Cedar::new().map_err(Failure::of("setting up bundles of policies"))?;
+    let builder = builder.policy_engine(engine);
+    let Some(backend) = &policies.backend else {
+        return Ok(builder);
+    };
+    let client = PolicyClient::new(policies.deadline, policies.ca_file.as_deref())
+        .map_err(Failure::of("setting up the policy backend's client"))?;
+    let url = backend.url.as_str();
+    let asked = match backend.kind {
+        BackendKind::Cedar => HttpBackend::cedar(url, client),
+        BackendKind::Opa | BackendKind::Bundle => HttpBackend::opa(url, client),
+    };
+    Ok(builder.policy_backend(asked, backend.falls_back))
 }
 
 /// The manager of the signing keys of a store.

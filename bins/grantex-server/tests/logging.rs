@@ -8,11 +8,12 @@ use std::time::Duration;
 use grantex_core::authorize::Origin;
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
-    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, DeliveryFailure, Event, ExchangeStatus, RefreshStatus,
-    TokenIssue, VerifyStatus, WebhookChange,
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, DecisionStatus, DeliveryFailure, Event, ExchangeStatus,
+    PolicyChange, RefreshStatus, TokenIssue, VerifyStatus, WebhookChange,
 };
 use grantex_core::grant::RevokedBy;
-use grantex_core::id::{AgentId, DeveloperId, GrantId, TokenId, WebhookId};
+use grantex_core::id::{AgentId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use grantex_core::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use grantex_core::scope::Scopes;
 use grantex_core::testing::LogLines;
 use grantex_core::webhook::DisabledReason;
@@ -35,6 +36,8 @@ fn events() -> Vec<Event> {
         attempt: 2,
         error: "the receiver answered 503".into(),
     };
+    let policy_id = PolicyId::parse(&format!("pol_{ulid}")).unwrap();
+    let policy = PolicyRef::Policy(policy_id.clone());
     let principal_id = "user-1".to_owned();
     let scopes = Scopes::from_stored("read write");
     let issue = TokenIssue {
@@ -106,9 +109,35 @@ fn events() -> Vec<Event> {
         Event::AuthRequestDenied {
             agent_id: agent_id.clone(),
             principal_id: principal_id.clone(),
-            reason: DecidedBy::Policy,
-            scopes,
+            reason: DecidedBy::Policy(policy.clone()),
+            scopes: scopes.clone(),
             origin: None,
+        },
+        Event::PolicyDenied {
+            action: PolicyAction::Refresh,
+            by: policy,
+            agent_id: agent_id.clone(),
+            principal_id: principal_id.clone(),
+            scopes,
+            grant_id: Some(grant_id.clone()),
+        },
+        Event::PolicyEvaluated {
+            decision: DecisionStatus::Allow,
+            took: Duration::from_micros(12),
+        },
+        Event::PolicyBackendFailed {
+            backend: BackendKind::Opa,
+            error: "refused".into(),
+        },
+        Event::PolicyChanged {
+            policy_id,
+            change: PolicyChange::Updated,
+        },
+        Event::PolicyBundleStored {
+            bundle_id: BundleId::parse(&format!("pbnd_{ulid}")).unwrap(),
+            format: BundleFormat::Cedar,
+            sha256: "00".repeat(32),
+            is_active: true,
         },
         Event::Consent {
             outcome: ConsentOutcome::Approved,

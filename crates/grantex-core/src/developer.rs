@@ -46,6 +46,9 @@ pub struct Developer {
     pub plan: Plan,
     /// The name under which passkeys would be registered; kept for clients that set it.
     pub fido_rp_name: Option<String>,
+    /// How often the policies of this developer have changed. It comes with every look-up of the API key, so that whoever
+    /// keeps policies in memory knows whether they are still in force.
+    pub policy_version: i64,
     /// When the account was made.
     pub created_at: Timestamp,
 }

@@ -17,7 +17,9 @@ use crate::event::signal::{Signal, Unsignalled};
 use crate::event::{Event, Observer, Unobserved};
 use crate::id::{DeveloperId, Random};
 use crate::plan::Plan;
-use crate::policy::{AskEveryone, PolicyGate};
+use crate::policy::cache::PolicyCache;
+use crate::policy::engine::NoEngine;
+use crate::policy::{PolicyBackend, PolicyEngine};
 use crate::store::{BoxFuture, Store, UnitOptions};
 use crate::token::signer::{KeyRing, Sealer};
 use crate::token::verified::VerifiedTokens;
@@ -40,10 +42,19 @@ pub(crate) struct Parts {
     pub sealer: Arc<dyn Sealer>,
     pub observer: Arc<dyn Observer>,
     pub signal: Arc<dyn Signal>,
-    pub policies: Arc<dyn PolicyGate>,
     /// `None`: there are no webhooks, because nobody says which URLs may be called.
     pub url_policy: Option<Arc<dyn UrlPolicy>>,
+    pub policies: PolicyCache,
+    pub policy_engine: Arc<dyn PolicyEngine>,
+    pub policy_backend: Option<External>,
     pub settings: Settings,
+}
+
+/// Policies that are kept elsewhere.
+pub(crate) struct External {
+    pub backend: Arc<dyn PolicyBackend>,
+    /// Whether developers' own policies decide when it does not answer; if not, everything is refused.
+    pub falls_back: bool,
 }
 
 /// Numbers and names that flows go by.
@@ -73,6 +84,8 @@ pub struct Settings {
     pub default_plan: Plan,
     /// Numbers that webhook deliveries go by.
     pub webhooks: WebhookSettings,
+    /// Roughly how many bytes the policies that are kept in memory may take.
+    pub policy_cache_bytes: u64,
 }
 
 impl Settings {
@@ -92,6 +105,7 @@ impl Settings {
             replay_window: Lifetime::seconds(300),
             default_plan: Plan::Enterprise,
             webhooks: WebhookSettings::default(),
+            policy_cache_bytes: 64 << 20,
         }
     }
 }
@@ -106,8 +120,9 @@ pub struct Builder<S: Store> {
     sealer: Arc<dyn Sealer>,
     observer: Arc<dyn Observer>,
     signal: Arc<dyn Signal>,
-    policies: Arc<dyn PolicyGate>,
     url_policy: Option<Arc<dyn UrlPolicy>>,
+    policy_engine: Arc<dyn PolicyEngine>,
+    policy_backend: Option<External>,
 }
 
 impl<S: Store> Builder<S> {
@@ -132,10 +147,19 @@ impl<S: Store> Builder<S> {
         self
     }
 
-    /// Lets `policies` decide authorization requests before people are asked.
+    /// Reads bundles of policies with `engine`; without one they are refused.
     #[must_use]
-    pub fn policies(mut self, policies: impl PolicyGate) -> Self {
-        self.policies = Arc::new(policies);
+    pub fn policy_engine(mut self, engine: impl PolicyEngine) -> Self {
+        self.policy_engine = Arc::new(engine);
+        self
+    }
+
+    /// Asks `backend` instead of developers' own policies. When it does not answer, those decide if `falls_back`, and else
+    /// everything is refused.
+    #[must_use]
+    pub fn policy_backend(mut self, backend: impl PolicyBackend, falls_back: bool) -> Self {
+        let backend = Arc::new(backend);
+        self.policy_backend = Some(External { backend, falls_back });
         self
     }
 
@@ -158,8 +182,10 @@ impl<S: Store> Builder<S> {
                 sealer: self.sealer,
                 observer: self.observer,
                 signal: self.signal,
-                policies: self.policies,
                 url_policy: self.url_policy,
+                policies: PolicyCache::new(self.settings.policy_cache_bytes),
+                policy_engine: self.policy_engine,
+                policy_backend: self.policy_backend,
                 settings: self.settings,
             }),
         }
@@ -184,8 +210,9 @@ impl<S: Store> Grantex<S> {
             sealer: Arc::new(sealer),
             observer: Arc::new(Unobserved),
             signal: Arc::new(Unsignalled),
-            policies: Arc::new(AskEveryone),
             url_policy: None,
+            policy_engine: Arc::new(NoEngine),
+            policy_backend: None,
         }
     }
 

@@ -107,6 +107,10 @@ id!(/// An audit entry.
     AuditId, "alog");
 id!(/// An event.
     EventId, "evt");
+id!(/// A policy.
+    PolicyId, "pol");
+id!(/// A bundle of policies.
+    BundleId, "pbnd");
 id!(/// A webhook endpoint.
     WebhookId, "wh");
 id!(/// The delivery of one event to one webhook endpoint.

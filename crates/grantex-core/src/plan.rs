@@ -44,6 +44,15 @@ impl Plan {
         }
     }
 
+    /// How many policies may be kept; `None` is unlimited.
+    pub const fn max_policies(self) -> Option<u64> {
+        match self {
+            Self::Free => Some(50),
+            Self::Pro => Some(500),
+            Self::Enterprise => None,
+        }
+    }
+
     /// How many entries the developer's own audit chain may hold; `None` is unlimited.
     pub const fn max_audit_entries(self) -> Option<u64> {
         match self {

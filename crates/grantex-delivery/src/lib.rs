@@ -9,9 +9,12 @@
 //! about the URL, and about every address that a name resolved to. A connection goes to addresses that were asked about, and to no
 //! others.
 //!
+//! [`PolicyClient`] asks the operator's policy backend ([`grantex_core::policy::backend`]).
+//!
 //! [`Dispatcher`] sends what is due. What is sent, when, how often and with which signature is decided in core
 //! ([`grantex_core::webhook`]).
 
+mod backend;
 mod client;
 mod dispatcher;
 mod failure;
@@ -22,6 +25,7 @@ mod retry_after;
 mod settings;
 mod tls;
 
+pub use backend::PolicyClient;
 pub use client::{HttpSender, SetupError, USER_AGENT};
 pub use dispatcher::{Bell, DispatchSettings, Dispatcher};
 pub use policy::{CallPolicy, Networks, NetworksError};

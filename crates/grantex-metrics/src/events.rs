@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use grantex_core::event::{
-    AgentChange, AuthorizeStatus, ConsentOutcome, Event, ExchangeStatus, Observer, RefreshStatus, VerifyStatus,
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, Event, ExchangeStatus, Observer, PolicyChange,
+    RefreshStatus, VerifyStatus,
 };
+use grantex_core::policy::BackendKind;
 use grantex_core::webhook::DisabledReason;
 use metrics::{Counter, Histogram};
 
-use crate::catalogue::{agents, authorize, consent, database, grants, limits, tokens, webhooks};
+use crate::catalogue::{agents, authorize, consent, database, grants, limits, policies, tokens, webhooks};
 use crate::exporter::Registry;
 use crate::family::Counters;
 use crate::label::{GrantKind, Pool, ReuseKind, WebhookStatus};
@@ -42,6 +44,10 @@ pub(crate) struct EventMetrics {
     attempt_duration: Histogram,
     end_to_end: Histogram,
     webhooks_disabled: Counters<DisabledReason>,
+    policy_decisions: Counters<DecisionStatus>,
+    policy_evaluation: Histogram,
+    policy_backend_errors: Counters<BackendKind>,
+    policy_changes: Counters<PolicyChange>,
     rate_limit_hits: Vec<(&'static str, Counter)>,
     rate_limit_hits_elsewhere: Counter,
     connection_errors: Counters<Pool>,
@@ -77,6 +83,10 @@ impl EventMetrics {
             attempt_duration: histogram(&webhooks::ATTEMPT_DURATION),
             end_to_end: histogram(&webhooks::END_TO_END),
             webhooks_disabled: Counters::of(registry, &webhooks::DISABLED, &[]),
+            policy_decisions: Counters::of(registry, &policies::DECISIONS, &[]),
+            policy_evaluation: histogram(&policies::EVALUATION),
+            policy_backend_errors: Counters::of(registry, &policies::BACKEND_ERRORS, &[]),
+            policy_changes: Counters::of(registry, &policies::CHANGES, &[]),
             rate_limit_hits: routes
                 .iter()
                 .map(|route| (*route, registry.counter(&limits::HITS, &[("endpoint", route)])))
@@ -156,7 +166,18 @@ impl Observer for Metrics {
             Event::AuthRequestOpened { .. } => to.authorize(AuthorizeStatus::Success, latency),
             Event::AuthorizeRejected { status } => to.authorize(*status, latency),
             // A policy's refusal is counted by the rejection that follows, a person's decision by the consent.
-            Event::AuthRequestApproved { .. } | Event::AuthRequestDenied { .. } => {}
+            Event::AuthRequestApproved { .. } | Event::AuthRequestDenied { .. } | Event::PolicyDenied { .. } => {}
+            Event::PolicyEvaluated { decision, took } => {
+                to.policy_decisions.increment(*decision);
+                to.policy_evaluation.record(*took);
+            }
+            Event::PolicyBackendFailed { backend, .. } => to.policy_backend_errors.increment(*backend),
+            Event::PolicyChanged { change, .. } => to.policy_changes.increment(*change),
+            Event::PolicyBundleStored { is_active, .. } => to.policy_changes.increment(if *is_active {
+                PolicyChange::BundleActivated
+            } else {
+                PolicyChange::BundleStored
+            }),
             Event::Consent { outcome, decided_after } => {
                 to.consent.increment(*outcome);
                 if let Some(took) = decided_after {

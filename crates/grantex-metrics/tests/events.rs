@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
-    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, Event, ExchangeStatus, Observer as _, RefreshStatus,
-    TokenIssue, VerifyStatus,
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, DecisionStatus, Event, ExchangeStatus, Observer as _,
+    PolicyChange, RefreshStatus, TokenIssue, VerifyStatus,
 };
 use grantex_core::grant::RevokedBy;
-use grantex_core::id::{AgentId, DeveloperId, GrantId, TokenId};
+use grantex_core::id::{AgentId, BundleId, DeveloperId, GrantId, PolicyId, TokenId};
+use grantex_core::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use grantex_core::scope::Scopes;
 use support::{by_name, changes, metrics};
 
@@ -34,6 +35,19 @@ fn agent_id() -> AgentId {
 
 fn token_id() -> TokenId {
     TokenId::parse(&ulid("tok")).unwrap()
+}
+
+fn policy_id() -> PolicyId {
+    PolicyId::parse(&ulid("pol")).unwrap()
+}
+
+fn bundle_stored(is_active: bool) -> Event {
+    Event::PolicyBundleStored {
+        bundle_id: BundleId::parse(&ulid("pbnd")).unwrap(),
+        format: BundleFormat::Cedar,
+        sha256: String::new(),
+        is_active,
+    }
 }
 
 fn issue() -> TokenIssue {
@@ -182,6 +196,49 @@ fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
                 origin: None,
             },
             vec![],
+        ),
+        (
+            Event::PolicyDenied {
+                action: PolicyAction::Refresh,
+                by: PolicyRef::Policy(policy_id()),
+                agent_id: agent_id(),
+                principal_id: "user-1".into(),
+                scopes: Scopes::default(),
+                grant_id: Some(grant_id()),
+            },
+            vec![],
+        ),
+        (
+            Event::PolicyEvaluated {
+                decision: DecisionStatus::Deny,
+                took: Duration::from_micros(7),
+            },
+            vec![
+                (r#"grantex_policy_decisions_total{decision="deny"}"#, 1.0),
+                ("grantex_policy_evaluation_seconds_count", 1.0),
+            ],
+        ),
+        (
+            Event::PolicyBackendFailed {
+                backend: BackendKind::Opa,
+                error: "refused".into(),
+            },
+            vec![(r#"grantex_policy_backend_errors_total{backend="opa"}"#, 1.0)],
+        ),
+        (
+            Event::PolicyChanged {
+                policy_id: policy_id(),
+                change: PolicyChange::Updated,
+            },
+            vec![(r#"grantex_policy_changes_total{change="updated"}"#, 1.0)],
+        ),
+        (
+            bundle_stored(true),
+            vec![(r#"grantex_policy_changes_total{change="bundle_activated"}"#, 1.0)],
+        ),
+        (
+            bundle_stored(false),
+            vec![(r#"grantex_policy_changes_total{change="bundle_stored"}"#, 1.0)],
         ),
         (
             Event::Consent {

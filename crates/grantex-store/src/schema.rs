@@ -11,6 +11,7 @@ diesel::table! {
         fido_rp_name -> Nullable<Text>,
         api_key_hash -> Text,
         created_at -> BigInt,
+        policy_version -> BigInt,
         active_grants -> BigInt,
         event_seq -> BigInt,
         caller_seq -> BigInt,
@@ -192,6 +193,41 @@ diesel::table! {
         sent_to -> Nullable<Text>,
         created_at -> BigInt,
         ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    policies (id) {
+        id -> Text,
+        developer_id -> Text,
+        name -> Text,
+        effect -> Text,
+        priority -> BigInt,
+        agent_id -> Nullable<Text>,
+        principal_id -> Nullable<Text>,
+        scopes -> Nullable<Text>,
+        audience -> Nullable<Text>,
+        time_of_day_start -> Nullable<Text>,
+        time_of_day_end -> Nullable<Text>,
+        time_zone -> Nullable<Text>,
+        days_of_week -> Nullable<Text>,
+        weight -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    policy_bundles (id) {
+        id -> Text,
+        developer_id -> Text,
+        format -> Text,
+        version -> Text,
+        sha256 -> Text,
+        content -> Text,
+        file_count -> BigInt,
+        is_active -> Bool,
+        created_at -> BigInt,
     }
 }
 

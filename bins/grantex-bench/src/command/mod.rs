@@ -1,6 +1,7 @@
 //! The commands and the options they share.
 
 pub mod fill;
+pub mod policies;
 pub mod publish;
 pub mod run;
 pub mod start;
@@ -38,6 +39,8 @@ pub enum Command {
     Webhooks(webhooks::Options),
     /// Open event streams, measure what they cost, and how long an event takes to reach them all
     Streams(streams::Options),
+    /// Measure what many policies of one developer cost an authorization
+    Policies(policies::Options),
     /// Write result files up as a Markdown page with the targets beside the figures
     Report(publish::Options),
 }

@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod logs;
 mod metrics;
+mod policies;
 mod streams;
 mod webhooks;
 
@@ -26,6 +27,7 @@ use grantex_core::secret::Secret;
 use grantex_http::{RateLimits, StreamSettings};
 
 pub use flows::Flows;
+pub use policies::Policies;
 pub use webhooks::Webhooks;
 
 /// Everything that an operator can set.
@@ -51,6 +53,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// Event streams.
     pub streams: StreamSettings,
+    /// Policies.
+    pub policies: Policies,
 }
 
 /// A section: its heading and its variables.
@@ -78,6 +82,10 @@ pub const SECTIONS: &[Section] = &[
     Section {
         title: "Consent, tokens, delegation",
         variables: flows::VARIABLES,
+    },
+    Section {
+        title: "Policies",
+        variables: policies::VARIABLES,
     },
     Section {
         title: "Rate limits",
@@ -137,6 +145,7 @@ impl Config {
             jobs: jobs::read(env),
             streams: streams::read(env),
             webhooks: webhooks::read(env, http.environment),
+            policies: policies::read(env, http.request_deadline),
             http,
             database,
             keys,
@@ -171,6 +180,7 @@ impl Config {
         settings.issuer.clone_from(&self.http.jwt_issuer);
         self.flows.apply_to(&mut settings);
         settings.webhooks = self.webhooks.flows.clone();
+        settings.policy_cache_bytes = self.policies.cache_bytes;
         settings
     }
 }

@@ -160,6 +160,57 @@ fn origins_are_origins() {
 }
 
 #[test]
+fn a_policy_backend_needs_its_url() {
+    let none = load(&[("OPA_URL", "http://opa:8181")]).unwrap();
+    assert!(none.policies.backend.is_none(), "it is only asked when that is said");
+    let config = load(&[
+        ("POLICY_BACKEND", "opa"),
+        ("OPA_URL", "http://10.0.0.7:8181/v1/data/grantex/authz"),
+        ("OPA_FALLBACK_TO_BUILTIN", "true"),
+        ("CEDAR_FALLBACK_TO_BUILTIN", "false"),
+    ]);
+    let backend = config.unwrap().policies.backend.unwrap();
+    assert_eq!((backend.kind.as_str(), backend.falls_back), ("opa", true));
+    assert_eq!(
+        problems(&[("POLICY_BACKEND", "opa")]),
+        ["OPA_URL: must be set with POLICY_BACKEND=opa"]
+    );
+    assert_eq!(
+        problems(&[("POLICY_BACKEND", "cedar")]),
+        ["CEDAR_URL: must be set with POLICY_BACKEND=cedar"]
+    );
+    for bad in [
+        "opa:8181",
+        "ftp://opa",
+        "http://user:canary@opa",
+        "http://opa/?x=canary",
+        "http://opa/#canary",
+    ] {
+        let told = problems(&[("OPA_URL", bad)]);
+        assert_eq!(
+            told,
+            ["OPA_URL: must be an http or https URL without credentials, query and fragment"]
+        );
+    }
+    assert_eq!(
+        problems(&[
+            ("POLICY_BACKEND", "rego"),
+            ("POLICY_DEADLINE", "1m"),
+            ("POLICY_CACHE_MIB", "0")
+        ]),
+        [
+            "POLICY_BACKEND: must be builtin, opa or cedar, not \"rego\"",
+            "POLICY_DEADLINE: must be a span from 1s to 30s",
+            "POLICY_CACHE_MIB: must be a whole number from 1 to 4096, not \"0\"",
+        ]
+    );
+    let deadline = |variables: &[(&str, &str)]| load(variables).unwrap().policies.deadline.as_millis();
+    assert_eq!(deadline(&[]), 4_000, "the request's own deadline is 5 seconds");
+    assert_eq!(deadline(&[("REQUEST_DEADLINE", "20s")]), 5_000);
+    assert_eq!(deadline(&[("POLICY_DEADLINE", "1s")]), 1_000);
+}
+
+#[test]
 fn operators_are_warned() {
     let config = load(&[("JWT_ISSUER", "https://else.example"), ("SIGNING_ALGORITHM", "ES256")]).unwrap();
     assert_eq!(config.warnings().len(), 2);

@@ -10,7 +10,8 @@ use crate::event::{AuthorizeStatus, DecidedBy, Event};
 use crate::grantex::Grantex;
 use crate::id::{AgentId, new_secret, new_unguessable_id};
 use crate::plan::PlanLimit;
-use crate::policy::{PolicyDecision, PolicyQuestion};
+use crate::policy::decide::Subject;
+use crate::policy::{PolicyAction, PolicyDecision, PolicyDenied, PolicyRef};
 use crate::scope::Scopes;
 use crate::store::Store;
 use crate::token::pkce::CodeChallenge;
@@ -43,8 +44,8 @@ pub struct Authorized {
     pub request: AuthRequest,
     /// The code, when nobody needs to be asked.
     pub code: Option<AuthCode>,
-    /// Whether a policy approved it.
-    pub by_policy: bool,
+    /// What approved it in the person's place, if anything did.
+    pub by_policy: Option<PolicyRef>,
 }
 
 /// Why no request was opened.
@@ -69,11 +70,8 @@ pub enum AuthorizeError {
         limit: Lifetime,
     },
     /// A policy refuses.
-    #[error("a policy denies this request: {reason}")]
-    PolicyDenied {
-        /// What the policy says.
-        reason: String,
-    },
+    #[error(transparent)]
+    PolicyDenied(#[from] PolicyDenied),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -86,7 +84,7 @@ impl AuthorizeError {
             Self::PlanLimit(_) => AuthorizeStatus::PlanLimit,
             Self::AgentNotFound => AuthorizeStatus::AgentNotFound,
             Self::ScopeNotRegistered { .. } | Self::TooLong { .. } => AuthorizeStatus::InvalidRequest,
-            Self::PolicyDenied { .. } => AuthorizeStatus::Denied,
+            Self::PolicyDenied(_) => AuthorizeStatus::Denied,
             Self::Store(_) => AuthorizeStatus::Error,
         }
     }
@@ -132,19 +130,20 @@ impl<S: Store> Grantex<S> {
         if command.expires_in > limit {
             return Err(AuthorizeError::TooLong { limit });
         }
-        let decision = self.parts.policies.decide(&PolicyQuestion {
-            developer,
-            agent: &agent,
+        let subject = Subject {
+            agent_id: &agent.id,
             principal_id: &command.principal_id,
             scopes: &command.scopes,
             audience: command.audience.as_deref(),
-        });
-        let by_policy = match decision {
-            PolicyDecision::Undecided => false,
-            PolicyDecision::Allow => true,
-            PolicyDecision::Deny { reason } => {
-                self.record_policy_denial(ctx, developer, &agent, command).await?;
-                return Err(AuthorizeError::PolicyDenied { reason });
+        };
+        let decision = self.policy_decision(ctx, developer, PolicyAction::Authorize, subject);
+        let by_policy = match decision.await? {
+            PolicyDecision::Undecided => None,
+            PolicyDecision::Allow(ruling) => Some(ruling.by),
+            PolicyDecision::Deny(ruling) => {
+                self.record_policy_denial(ctx, developer, &agent, command, ruling.by.clone())
+                    .await?;
+                return Err(PolicyDenied(ruling).into());
             }
         };
         self.store_request(ctx, developer, agent, command, by_policy).await
@@ -174,10 +173,11 @@ impl<S: Store> Grantex<S> {
         developer: &Developer,
         agent: Agent,
         command: Authorize,
-        by_policy: bool,
+        by_policy: Option<PolicyRef>,
     ) -> Result<Authorized, AuthorizeError> {
         let now = self.now();
-        let code = (developer.mode == Mode::Sandbox || by_policy).then(|| new_secret(&*self.parts.random, ""));
+        let code =
+            (developer.mode == Mode::Sandbox || by_policy.is_some()).then(|| new_secret(&*self.parts.random, ""));
         let request = self.new_request(developer, &agent, command, code.as_ref(), now);
         let stored = request.clone();
         self.transact(ctx, None, move |unit| {
@@ -237,11 +237,12 @@ impl<S: Store> Grantex<S> {
         developer: &Developer,
         agent: &Agent,
         command: Authorize,
+        by: PolicyRef,
     ) -> Result<(), StoreError> {
         let event = Event::AuthRequestDenied {
             agent_id: agent.id.clone(),
             principal_id: command.principal_id,
-            reason: DecidedBy::Policy,
+            reason: DecidedBy::Policy(by),
             scopes: command.scopes,
             origin: None,
         };

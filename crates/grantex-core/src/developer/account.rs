@@ -100,6 +100,7 @@ impl<S: Store> Grantex<S> {
             mode: command.mode,
             plan: self.parts.settings.default_plan,
             fido_rp_name: None,
+            policy_version: 0,
             created_at: now,
         };
         let (row, key_hash) = (developer.clone(), api_key.sha256());

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::Event;
+use super::{Event, PolicyChange};
 use crate::audit::canonical;
 use crate::audit::{AuditRecord, AuditStatus};
 use crate::authorize::Origin;
 use crate::id::{AgentId, GrantId};
+use crate::policy::PolicyRef;
 
 impl Event {
     /// What the server's chain records of it: grants created, tokens exchanged and refreshed, revocations, reuse, consent
@@ -115,9 +116,57 @@ impl Event {
                 None,
                 principal_id,
                 &with_origin(
-                    json!({"reason": reason.as_str(), "scopes": scopes.as_slice()}),
+                    denial(
+                        reason.policy(),
+                        json!({"reason": reason.as_str(), "scopes": scopes.as_slice()}),
+                    ),
                     origin.as_ref(),
                 ),
+            )),
+            Self::PolicyDenied {
+                action,
+                by,
+                agent_id,
+                principal_id,
+                scopes,
+                grant_id,
+            } => Some(record(
+                "grantex.policy.denied",
+                AuditStatus::Blocked,
+                Some(agent_id),
+                grant_id.as_ref(),
+                principal_id,
+                &denial(
+                    Some(by),
+                    json!({"action": action.as_str(), "scopes": scopes.as_slice()}),
+                ),
+            )),
+            Self::PolicyChanged { policy_id, change } => Some(record(
+                match change {
+                    PolicyChange::Created => "grantex.policy.created",
+                    PolicyChange::Deleted => "grantex.policy.deleted",
+                    PolicyChange::Updated | PolicyChange::BundleStored | PolicyChange::BundleActivated => {
+                        "grantex.policy.updated"
+                    }
+                },
+                AuditStatus::Success,
+                None,
+                None,
+                "",
+                &json!({"policyId": policy_id}),
+            )),
+            Self::PolicyBundleStored {
+                bundle_id,
+                format,
+                sha256,
+                is_active,
+            } => Some(record(
+                "grantex.policy_bundle.stored",
+                AuditStatus::Success,
+                None,
+                None,
+                "",
+                &json!({"bundleId": bundle_id, "format": format, "sha256": sha256, "active": is_active}),
             )),
             Self::TokenRevoked {
                 token_id,
@@ -137,6 +186,8 @@ impl Event {
             | Self::TokenRefreshRejected { .. }
             | Self::AuthRequestOpened { .. }
             | Self::AuthorizeRejected { .. }
+            | Self::PolicyEvaluated { .. }
+            | Self::PolicyBackendFailed { .. }
             | Self::Consent { .. }
             | Self::TokenVerified
             | Self::TokenVerificationFailed { .. }
@@ -161,6 +212,14 @@ impl Event {
 fn with_origin(mut metadata: Value, origin: Option<&Origin>) -> Value {
     if let (Some(members), Some(origin)) = (metadata.as_object_mut(), origin) {
         origin.describe(members);
+    }
+    metadata
+}
+
+/// What is told of a refusal, with the policy that stands for it.
+fn denial(by: Option<&PolicyRef>, mut metadata: Value) -> Value {
+    if let (Some(by), Some(members)) = (by, metadata.as_object_mut()) {
+        members.insert("policyId".into(), json!(by.to_string()));
     }
     metadata
 }

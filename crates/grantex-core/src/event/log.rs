@@ -29,6 +29,11 @@ impl Event {
             Self::AuthorizeRejected { .. } => "auth_request.rejected",
             Self::AuthRequestApproved { .. } => "auth_request.approved",
             Self::AuthRequestDenied { .. } => "auth_request.denied",
+            Self::PolicyDenied { .. } => "policy.denied",
+            Self::PolicyEvaluated { .. } => "policy.evaluated",
+            Self::PolicyBackendFailed { .. } => "policy.backend_failed",
+            Self::PolicyChanged { .. } => "policy.changed",
+            Self::PolicyBundleStored { .. } => "policy.bundle_stored",
             Self::Consent { .. } => "consent",
             Self::TokenVerified => "token.verified",
             Self::TokenVerificationFailed { .. } => "token.verification_failed",
@@ -64,20 +69,26 @@ impl Event {
             | Self::AgentChanged { .. }
             | Self::WebhookChanged { .. }
             | Self::WebhookTested { .. }
-            | Self::DatabaseConnectionRestored { .. } => Level::Info,
+            | Self::DatabaseConnectionRestored { .. }
+            | Self::PolicyChanged { .. }
+            | Self::PolicyBundleStored { .. } => Level::Info,
             Self::CodeReuseDetected { .. }
             | Self::RefreshReuseDetected { .. }
             | Self::TokenExchangeRejected { .. }
             | Self::TokenRefreshRejected { .. }
             | Self::AuthorizeRejected { .. }
             | Self::AuthRequestDenied { .. }
+            | Self::PolicyDenied { .. }
             | Self::TokenVerificationFailed { .. }
             | Self::WebhookDisabled { .. }
             | Self::WebhookDeliveryRetried(_)
             | Self::RateLimitHit { .. } => Level::Warning,
-            Self::WebhookDeliveryFailed(_) | Self::DatabaseConnectionError { .. } => Level::Error,
+            Self::WebhookDeliveryFailed(_)
+            | Self::DatabaseConnectionError { .. }
+            | Self::PolicyBackendFailed { .. } => Level::Error,
             Self::AuthRequestOpened { .. }
             | Self::AuthRequestApproved { .. }
+            | Self::PolicyEvaluated { .. }
             | Self::Consent { .. }
             | Self::TokenVerified
             | Self::AuditEntryLogged
@@ -209,6 +220,49 @@ impl KV for Line<'_> {
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_str("principalId".into(), principal_id)?;
                 out.emit_str("reason".into(), reason.as_str())?;
+                if let Some(by) = reason.policy() {
+                    out.emit_arguments("policyId".into(), &format_args!("{by}"))?;
+                }
+            }
+            Event::PolicyDenied {
+                action,
+                by,
+                agent_id,
+                principal_id,
+                grant_id,
+                ..
+            } => {
+                out.emit_str("action".into(), action.as_str())?;
+                out.emit_arguments("policyId".into(), &format_args!("{by}"))?;
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_str("principalId".into(), principal_id)?;
+                if let Some(id) = grant_id {
+                    out.emit_str("grantId".into(), id.as_str())?;
+                }
+            }
+            Event::PolicyEvaluated { decision, took } => {
+                out.emit_str("decision".into(), decision.as_str())?;
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                out.emit_u64("tookMicros".into(), micros)?;
+            }
+            Event::PolicyBackendFailed { backend, error } => {
+                out.emit_str("backend".into(), backend.as_str())?;
+                out.emit_str("error".into(), error)?;
+            }
+            Event::PolicyChanged { policy_id, change } => {
+                out.emit_str("policyId".into(), policy_id.as_str())?;
+                out.emit_str("change".into(), change.as_str())?;
+            }
+            Event::PolicyBundleStored {
+                bundle_id,
+                format,
+                sha256,
+                is_active,
+            } => {
+                out.emit_str("bundleId".into(), bundle_id.as_str())?;
+                out.emit_str("format".into(), format.as_str())?;
+                out.emit_str("sha256".into(), sha256)?;
+                out.emit_bool("active".into(), *is_active)?;
             }
             Event::Consent { outcome, .. } => out.emit_str("outcome".into(), outcome.as_str())?,
             Event::TokenVerified | Event::AuditEntryLogged => {}

@@ -18,13 +18,16 @@ pub mod webhook;
 
 use std::time::Duration;
 
-pub use status::{AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus, VerifyStatus};
+pub use status::{
+    AuthorizeStatus, ConsentOutcome, DecisionStatus, ExchangeStatus, PolicyChange, RefreshStatus, VerifyStatus,
+};
 
 use crate::authorize::Origin;
 use crate::clock::Timestamp;
 use crate::closed;
 use crate::grant::RevokedBy;
-use crate::id::{AgentId, DeveloperId, GrantId, TokenId, WebhookId};
+use crate::id::{AgentId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use crate::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use crate::scope::Scopes;
 use crate::webhook::DisabledReason;
 
@@ -148,6 +151,53 @@ pub enum Event {
         scopes: Scopes,
         /// Where the principal's decision came from.
         origin: Option<Origin>,
+    },
+    /// A policy refused a step after the consent. The attempt itself is counted by its rejection.
+    PolicyDenied {
+        /// What was to be done.
+        action: PolicyAction,
+        /// What refused.
+        by: PolicyRef,
+        /// The agent that would have acted.
+        agent_id: AgentId,
+        /// The person for whom.
+        principal_id: String,
+        /// The scopes.
+        scopes: Scopes,
+        /// The grant, where there is one: of a delegation the one that was to be handed on.
+        grant_id: Option<GrantId>,
+    },
+    /// Policies were asked. Only of developers who have some, or where the operator has a policy backend.
+    PolicyEvaluated {
+        /// What they said.
+        decision: DecisionStatus,
+        /// How long it took, with reading them when they were not in memory.
+        took: Duration,
+    },
+    /// Policies could not be asked.
+    PolicyBackendFailed {
+        /// Whom.
+        backend: BackendKind,
+        /// The cause, for the log.
+        error: String,
+    },
+    /// A policy was made, changed or removed.
+    PolicyChanged {
+        /// The policy.
+        policy_id: PolicyId,
+        /// What happened to it.
+        change: PolicyChange,
+    },
+    /// A bundle of policies was stored.
+    PolicyBundleStored {
+        /// The bundle.
+        bundle_id: BundleId,
+        /// What it is written in.
+        format: BundleFormat,
+        /// The hash of what it holds.
+        sha256: String,
+        /// Whether it is in force now.
+        is_active: bool,
     },
     /// Something happened to a consent page.
     Consent {
@@ -273,15 +323,33 @@ pub struct TokenIssue {
     pub expires_at: Timestamp,
 }
 
-closed! {
-    /// Who or what decided an authorization request.
-    pub enum DecidedBy {
-        /// A policy.
-        Policy = "policy",
-        /// The principal, on the consent page.
-        Principal = "principal",
-        /// The developer, in sandbox mode.
-        Developer = "developer",
+/// Who or what decided an authorization request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// A policy: this one.
+    Policy(PolicyRef),
+    /// The principal, on the consent page.
+    Principal,
+    /// The developer, in sandbox mode.
+    Developer,
+}
+
+impl DecidedBy {
+    /// The policy that decided.
+    pub const fn policy(&self) -> Option<&PolicyRef> {
+        match self {
+            Self::Policy(by) => Some(by),
+            Self::Principal | Self::Developer => None,
+        }
+    }
+
+    /// The name in log and audit.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Policy(_) => "policy",
+            Self::Principal => "principal",
+            Self::Developer => "developer",
+        }
     }
 }
 

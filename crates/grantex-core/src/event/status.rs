@@ -17,6 +17,8 @@ closed! {
         Expired = "expired",
         /// The PKCE verifier is missing or wrong.
         Pkce = "pkce",
+        /// A policy refused.
+        Denied = "denied",
         /// The plan allows no further grant.
         PlanLimit = "plan_limit",
         /// A limiter refused.
@@ -59,6 +61,8 @@ closed! {
         Expired = "expired",
         /// The grant is revoked, or its agent may not act.
         Revoked = "revoked",
+        /// A policy refused.
+        Denied = "denied",
         /// The request was malformed, not authenticated, or names an unknown token.
         InvalidRequest = "invalid_request",
         /// A limiter refused.
@@ -101,5 +105,33 @@ closed! {
         Denied = "denied",
         /// The request had expired or was decided already.
         Gone = "gone",
+    }
+}
+
+closed! {
+    /// What policies said.
+    pub enum DecisionStatus {
+        /// Allowed without asking.
+        Allow = "allow",
+        /// Refused.
+        Deny = "deny",
+        /// Nothing matched.
+        None = "none",
+    }
+}
+
+closed! {
+    /// What happened to policies.
+    pub enum PolicyChange {
+        /// A policy was made.
+        Created = "created",
+        /// A policy was changed.
+        Updated = "updated",
+        /// A policy was removed.
+        Deleted = "deleted",
+        /// A bundle was stored, but not put in force.
+        BundleStored = "bundle_stored",
+        /// A bundle was stored and put in force.
+        BundleActivated = "bundle_activated",
     }
 }

@@ -71,10 +71,32 @@ impl Event {
                 reason,
                 scopes,
                 ..
-            } => Some((
-                kind::GRANT_DENIED,
-                json!({"agentId": agent_id, "principalId": principal_id, "scopes": scopes.as_slice(), "reason": reason.as_str()}),
-            )),
+            } => {
+                let mut data = json!({
+                    "agentId": agent_id, "principalId": principal_id, "scopes": scopes.as_slice(), "reason": reason.as_str(),
+                });
+                if let (Some(by), Some(members)) = (reason.policy(), data.as_object_mut()) {
+                    members.insert("policyId".into(), json!(by.to_string()));
+                }
+                Some((kind::GRANT_DENIED, data))
+            }
+            Self::PolicyDenied {
+                action,
+                by,
+                agent_id,
+                principal_id,
+                scopes,
+                grant_id,
+            } => {
+                let mut data = json!({
+                    "agentId": agent_id, "principalId": principal_id, "scopes": scopes.as_slice(), "reason": "policy",
+                    "policyId": by.to_string(), "action": action.as_str(),
+                });
+                if let (Some(id), Some(members)) = (grant_id, data.as_object_mut()) {
+                    members.insert("grantId".into(), json!(id));
+                }
+                Some((kind::GRANT_DENIED, data))
+            }
             Self::TokenRevoked {
                 token_id,
                 grant_id,
@@ -95,6 +117,10 @@ impl Event {
             | Self::AuthRequestOpened { .. }
             | Self::AuthRequestApproved { .. }
             | Self::AuthorizeRejected { .. }
+            | Self::PolicyEvaluated { .. }
+            | Self::PolicyBackendFailed { .. }
+            | Self::PolicyChanged { .. }
+            | Self::PolicyBundleStored { .. }
             | Self::Consent { .. }
             | Self::TokenVerified
             | Self::TokenVerificationFailed { .. }

@@ -10,6 +10,7 @@ use crate::grant::{Grant, GrantState};
 use crate::grantex::{Grantex, Unit};
 use crate::id::{AgentId, new_id};
 use crate::plan::PlanLimit;
+use crate::policy::{PolicyAction, PolicyDenied};
 use crate::scope::Scopes;
 use crate::secret::Secret;
 use crate::store::Store;
@@ -71,6 +72,9 @@ pub enum DelegateError {
         /// The limit.
         limit: Lifetime,
     },
+    /// A policy refuses.
+    #[error(transparent)]
+    PolicyDenied(#[from] PolicyDenied),
     /// The plan allows no further grant.
     #[error(transparent)]
     PlanLimit(#[from] PlanLimit),
@@ -124,8 +128,18 @@ impl<S: Store> Grantex<S> {
             now,
             new_id(&*self.parts.random, now),
         );
-        let minted = self.mint(&child, now)?;
         let parent_id = parent.record.grant.id;
+        let refusal = self.refusal(
+            ctx,
+            developer,
+            PolicyAction::Delegate,
+            child.subject(),
+            Some(&parent_id),
+        );
+        if let Some(denied) = refusal.await? {
+            return Err(denied.into());
+        }
+        let minted = self.mint(&child, now)?;
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 if !unit.tx.touch_active_grant(&parent_id, &heir, unit.now).await? {

@@ -9,11 +9,11 @@ mod writes;
 
 pub use reads::{
     AgentReads, AuditReads, AuthRequestReads, Backlog, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
-    PrincipalGrant, Reads, TokenReads, WebhookCensus, WebhookReads,
+    PolicyReads, PolicyTotals, PrincipalGrant, Reads, TokenReads, WebhookCensus, WebhookReads,
 };
 pub use writes::{
-    AgentWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, RevokedTree,
-    TokenWrites, WebhookWrites, Writes,
+    AgentWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, PolicyWrites,
+    RevokedTree, TokenWrites, WebhookWrites, Writes,
 };
 
 use std::future::Future;

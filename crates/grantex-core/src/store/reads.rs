@@ -11,8 +11,11 @@ use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::history::EventQuery;
 use crate::grant::{Ancestor, Grant, GrantFilter};
-use crate::id::{AgentId, AuditId, AuthRequestId, DeliveryId, DeveloperId, EventId, GrantId, TokenId, WebhookId};
+use crate::id::{
+    AgentId, AuditId, AuthRequestId, BundleId, DeliveryId, DeveloperId, EventId, GrantId, PolicyId, TokenId, WebhookId,
+};
 use crate::page::{Cursor, Page, PageRequest};
+use crate::policy::{Bundle, BundleFormat, Policy};
 use crate::secret::SecretHash;
 use crate::token::TokenRecord;
 use crate::webhook::{Delivery, DeliveryFilter, Webhook};
@@ -28,6 +31,7 @@ pub trait Reads:
     + EventReads
     + WebhookReads
     + KeyReads
+    + PolicyReads
     + Send
 {
 }
@@ -42,6 +46,7 @@ impl<T> Reads for T where
         + EventReads
         + WebhookReads
         + KeyReads
+        + PolicyReads
         + Send
 {
 }
@@ -309,4 +314,47 @@ pub trait KeyReads {
             .filter(|key| key.state == state)
             .collect())
     }
+}
+
+/// How much a developer's policies are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PolicyTotals {
+    /// How many.
+    pub count: u64,
+    /// The sum of their [weights](Policy::weight).
+    pub weight: u64,
+}
+
+/// Reading policies and bundles.
+#[async_trait]
+pub trait PolicyReads {
+    /// A policy of this developer.
+    async fn policy(&mut self, developer: &DeveloperId, id: &PolicyId) -> Result<Option<Policy>, StoreError>;
+    /// A developer's policies, the highest priority first, then by id, which is by age; cursors name priority and id.
+    async fn policies(&mut self, developer: &DeveloperId, page: &PageRequest) -> Result<Page<Policy>, StoreError>;
+    /// All policies of a developer as one statement sees them, in any order.
+    async fn all_policies(&mut self, developer: &DeveloperId) -> Result<Vec<Policy>, StoreError>;
+    /// How much a developer's policies are.
+    async fn policy_totals(&mut self, developer: &DeveloperId) -> Result<PolicyTotals, StoreError>;
+    /// How often a developer's policies have changed.
+    async fn policy_version(&mut self, developer: &DeveloperId) -> Result<i64, StoreError>;
+    /// A developer's newest bundles, newest first, at most `limit`; of one format, or of all.
+    async fn policy_bundles(
+        &mut self,
+        developer: &DeveloperId,
+        format: Option<BundleFormat>,
+        limit: u32,
+    ) -> Result<Vec<Bundle>, StoreError>;
+    /// A developer's bundle in force.
+    async fn active_policy_bundle(
+        &mut self,
+        developer: &DeveloperId,
+        format: BundleFormat,
+    ) -> Result<Option<Bundle>, StoreError>;
+    /// What a bundle holds, in base64.
+    async fn policy_bundle_content(
+        &mut self,
+        developer: &DeveloperId,
+        id: &BundleId,
+    ) -> Result<Option<String>, StoreError>;
 }

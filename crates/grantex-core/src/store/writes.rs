@@ -9,8 +9,9 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::RevokedBy;
-use crate::id::{AgentId, AuthRequestId, DeliveryId, DeveloperId, GrantId, TokenId, WebhookId};
+use crate::id::{AgentId, AuthRequestId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
 use crate::plan::Plan;
+use crate::policy::{Bundle, BundleFormat, Policy};
 use crate::secret::SecretHash;
 use crate::token::RefreshUse;
 use crate::webhook::health::Health;
@@ -29,6 +30,7 @@ pub trait Writes:
     + LedgerWrites
     + WebhookWrites
     + KeyWrites
+    + PolicyWrites
     + JanitorWrites
 {
 }
@@ -43,6 +45,7 @@ impl<T> Writes for T where
         + LedgerWrites
         + WebhookWrites
         + KeyWrites
+        + PolicyWrites
         + JanitorWrites
 {
 }
@@ -228,6 +231,35 @@ pub trait KeyWrites {
     async fn retire_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
     /// Removes a retired key for good: only its kid stays, so that it is never added again. `false` when it is not retired.
     async fn remove_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError>;
+}
+
+/// Writing policies and bundles. Whoever changes what is in force also advances the developer's policy version, in the same
+/// unit and behind the lock on the developer's head.
+#[async_trait]
+pub trait PolicyWrites {
+    /// Adds a policy.
+    async fn insert_policy(&mut self, policy: &Policy) -> Result<(), StoreError>;
+    /// Replaces what a policy says and `updated_at`; `false` when it is gone.
+    async fn update_policy(&mut self, policy: &Policy) -> Result<bool, StoreError>;
+    /// Removes a policy; `false` when it is gone already.
+    async fn remove_policy(&mut self, developer: &DeveloperId, id: &PolicyId) -> Result<bool, StoreError>;
+    /// Adds a bundle with what it holds, in base64.
+    async fn insert_policy_bundle(&mut self, bundle: &Bundle, content: &str) -> Result<(), StoreError>;
+    /// Takes the bundle in force, if there is one, out of force.
+    async fn deactivate_policy_bundle(
+        &mut self,
+        developer: &DeveloperId,
+        format: BundleFormat,
+    ) -> Result<(), StoreError>;
+    /// Removes a developer's bundles of a format that are not in force, but for the newest `keep`; returns how many.
+    async fn remove_old_policy_bundles(
+        &mut self,
+        developer: &DeveloperId,
+        format: BundleFormat,
+        keep: u32,
+    ) -> Result<u64, StoreError>;
+    /// Adds one to a developer's policy version; `false` for an unknown developer.
+    async fn advance_policy_version(&mut self, developer: &DeveloperId) -> Result<bool, StoreError>;
 }
 
 /// Removing what is over. Each call removes at most `limit` rows and tells how many; none touches audit entries or grants.

@@ -20,6 +20,8 @@ use crate::event::filter::EventFilter;
 use crate::grant::{Grant, GrantState};
 use crate::id::{AgentId, Id, new_id, new_secret, new_ulid};
 use crate::plan::Plan;
+use crate::policy::schedule::Schedule;
+use crate::policy::{Bundle, BundleFormat, Effect, Policy, Rule};
 use crate::scope::Scopes;
 use crate::secret::SecretHash;
 use crate::store::{ChainHead, EventRow, KeyState, StoredKey};
@@ -81,6 +83,7 @@ impl Fixtures {
             mode: Mode::Live,
             plan: Plan::Enterprise,
             fido_rp_name: None,
+            policy_version: 0,
             created_at,
         }
     }
@@ -277,6 +280,42 @@ impl Fixtures {
             created_at,
             activates_at: created_at,
             retired_at: None,
+        }
+    }
+
+    /// A policy that allows everything.
+    pub fn policy(&self, developer: &Developer) -> Policy {
+        let created_at = self.tick();
+        Policy {
+            id: self.id(),
+            developer_id: developer.id.clone(),
+            rule: Rule {
+                name: "Everything".into(),
+                effect: Effect::Allow,
+                priority: 0,
+                agent_id: None,
+                principal_id: None,
+                scopes: None,
+                audience: None,
+                schedule: Schedule::default(),
+            },
+            created_at,
+            updated_at: created_at,
+        }
+    }
+
+    /// A bundle in force.
+    pub fn bundle(&self, developer: &Developer, format: BundleFormat) -> Bundle {
+        let created_at = self.tick();
+        Bundle {
+            id: self.id(),
+            developer_id: developer.id.clone(),
+            format,
+            version: "v1.2.3 – β".into(),
+            sha256: self.hash().as_str().to_owned(),
+            file_count: 3,
+            is_active: true,
+            created_at,
         }
     }
 

@@ -11,6 +11,8 @@ use crate::grant::{Grant, GrantState, RevokedBy};
 use crate::grantex::{Grantex, Unit};
 use crate::id::{AgentId, AuthRequestId, GrantId, new_id};
 use crate::plan::PlanLimit;
+use crate::policy::decide::Subject;
+use crate::policy::{PolicyAction, PolicyDenied};
 use crate::secret::SecretHash;
 use crate::store::Store;
 use crate::token::IssuedToken;
@@ -52,6 +54,9 @@ pub enum ExchangeError {
     /// Another redirect URI than in the request.
     #[error("redirectUri differs from the one of the authorization request")]
     RedirectUriMismatch,
+    /// A policy refuses.
+    #[error(transparent)]
+    PolicyDenied(#[from] PolicyDenied),
     /// The plan allows no further grant.
     #[error(transparent)]
     PlanLimit(#[from] PlanLimit),
@@ -72,6 +77,7 @@ impl ExchangeError {
             Self::Expired => ExchangeStatus::Expired,
             Self::VerifierRequired | Self::VerifierMismatch => ExchangeStatus::Pkce,
             Self::RedirectUriMismatch => ExchangeStatus::InvalidRequest,
+            Self::PolicyDenied(_) => ExchangeStatus::Denied,
             Self::PlanLimit(_) => ExchangeStatus::PlanLimit,
             Self::Signing(_) | Self::Store(_) => ExchangeStatus::Error,
         }
@@ -81,7 +87,8 @@ impl ExchangeError {
 impl<S: Store> Grantex<S> {
     /// Exchanges an authorization code for a grant and its first tokens.
     ///
-    /// The code is consumed, the grant stored and its events queued in one transaction; on any error the code stays usable.
+    /// The code is consumed, the grant stored and its events queued in one transaction; on any error the code stays usable, also
+    /// when a policy refuses.
     /// Of several concurrent calls with the same code exactly one succeeds. A second use revokes the grant with all that was
     /// delegated from it, unless it comes within [`Settings::code_reuse_grace`](crate::Settings) and the grant's refresh token is unused:
     /// then it is taken for an impatient retry.
@@ -146,6 +153,17 @@ impl<S: Store> Grantex<S> {
             if !challenge.is_met_by(verifier) {
                 return Err(ExchangeError::VerifierMismatch);
             }
+        }
+        // Last, so that whoever merely holds a code learns nothing of the policies.
+        let subject = Subject {
+            agent_id: &request.agent_id,
+            principal_id: &request.principal_id,
+            scopes: &request.scopes,
+            audience: request.audience.as_deref(),
+        };
+        let refusal = self.refusal(ctx, developer, PolicyAction::Exchange, subject, None);
+        if let Some(denied) = refusal.await? {
+            return Err(denied.into());
         }
         let minted = self.mint(&self.grant_of_request(&request, now), now)?;
         match self

@@ -10,6 +10,7 @@ use crate::event::{Event, RefreshStatus};
 use crate::grant::{Ancestor, Grant, RevokedBy};
 use crate::grantex::{Grantex, Unit};
 use crate::id::{AgentId, TokenId};
+use crate::policy::{PolicyAction, PolicyDenied};
 use crate::secret::{Secret, SecretHash};
 use crate::store::Store;
 use crate::token::issue::Minted;
@@ -88,6 +89,9 @@ pub enum RefreshError {
     /// The agent, or one that handed the grant on, is suspended.
     #[error("the agent is not active")]
     AgentInactive,
+    /// A policy refuses.
+    #[error(transparent)]
+    PolicyDenied(#[from] PolicyDenied),
     /// The token could not be signed.
     #[error("signing the token failed")]
     Signing(#[from] SignError),
@@ -104,6 +108,7 @@ impl RefreshError {
             Self::Reused => RefreshStatus::ReuseDetected,
             Self::Expired => RefreshStatus::Expired,
             Self::Revoked | Self::AgentInactive => RefreshStatus::Revoked,
+            Self::PolicyDenied(_) => RefreshStatus::Denied,
             Self::Signing(_) | Self::Store(_) => RefreshStatus::Error,
         }
     }
@@ -140,7 +145,7 @@ enum Attempt {
 impl<S: Store> Grantex<S> {
     /// Exchanges a refresh token for new tokens of the same grant, with the same expiry.
     ///
-    /// The refresh token works once. With an idempotency key the same call may be repeated for
+    /// The refresh token works once; it stays usable when a policy refuses. With an idempotency key the same call may be repeated for
     /// [`Settings::replay_window`](crate::Settings) and is answered the same, while the new refresh token is unused. Any other second use fails
     /// and revokes the grant with all that was delegated from it, unless it comes within
     /// [`Settings::refresh_grace`](crate::Settings) while the new refresh token is unused.
@@ -173,6 +178,7 @@ impl<S: Store> Grantex<S> {
         }
         let now = self.now();
         presented.check(now)?;
+        self.check_policies(ctx, developer, &presented).await?;
         let minted = self.mint(&presented.record.grant, now)?;
         match self
             .store_refresh(ctx, developer, command, &presented.record, minted)
@@ -183,6 +189,21 @@ impl<S: Store> Grantex<S> {
                 let presented = self.presented(developer, command).await?;
                 self.refresh_again(ctx, developer, command, presented).await
             }
+        }
+    }
+
+    /// Tokens that exist already are not handed out again either while a policy refuses them.
+    async fn check_policies(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        presented: &Presented,
+    ) -> Result<(), RefreshError> {
+        let grant = &presented.record.grant;
+        let refusal = self.refusal(ctx, developer, PolicyAction::Refresh, grant.subject(), Some(&grant.id));
+        match refusal.await? {
+            Some(denied) => Err(denied.into()),
+            None => Ok(()),
         }
     }
 
@@ -261,6 +282,7 @@ impl<S: Store> Grantex<S> {
         {
             // The client says that this is the same refresh, so it is never taken for theft.
             presented.check(now)?;
+            self.check_policies(ctx, developer, &presented).await?;
             let is_fresh = now <= used.at.plus(self.parts.settings.replay_window);
             let opened = replay.sealed.as_deref().filter(|_| is_fresh && is_successor_unused);
             let answer = opened

@@ -3,7 +3,6 @@ use grantex_core::authorize::{AuthorizeError, ConsentError, Origin, SandboxDecis
 use grantex_core::clock::Lifetime;
 use grantex_core::developer::{Mode, SignupError};
 use grantex_core::event::{AuthorizeStatus, ConsentOutcome, DecidedBy, Event};
-use grantex_core::policy::{PolicyDecision, PolicyGate, PolicyQuestion};
 
 use crate::support::{World, scopes};
 
@@ -204,33 +203,6 @@ async fn only_registered_scopes_of_active_agents_within_the_maximum_may_be_asked
             rejected(AuthorizeStatus::AgentNotFound)
         ]
     );
-}
-
-struct Always(PolicyDecision);
-impl PolicyGate for Always {
-    fn decide(&self, _: &PolicyQuestion<'_>) -> PolicyDecision {
-        self.0.clone()
-    }
-}
-
-#[tokio::test]
-async fn a_policy_decides_before_the_person_is_asked() {
-    let mut world = World::with_policies(Always(PolicyDecision::Allow)).await;
-    world.developer = world.signup("Live", Mode::Live).await;
-    let agent = world.agent(&[]).await;
-    let opened = world.authorize(world.request(&agent.id, &["read"])).await.unwrap();
-    assert!(opened.by_policy && opened.code.is_some());
-
-    let world = World::with_policies(Always(PolicyDecision::Deny { reason: "no".into() })).await;
-    let agent = world.agent(&[]).await;
-    world.recorder.take();
-    let refused = world.authorize(world.request(&agent.id, &["read"])).await;
-    assert!(
-        matches!(refused, Err(AuthorizeError::PolicyDenied { .. })),
-        "a denial wins over the sandbox"
-    );
-    assert_eq!(world.happened(), ["auth_request.denied", "auth_request.rejected"]);
-    assert_eq!(world.event_kinds().await, ["grant.denied"]);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use grantex_core::context::Context;
 use grantex_core::developer::{Developer, Mode, Signup};
 use grantex_core::event::Event;
 use grantex_core::grant::{Delegate, DelegateError};
+use grantex_core::grantex::Builder;
 use grantex_core::id::AgentId;
-use grantex_core::policy::PolicyGate;
 use grantex_core::scope::Scopes;
 use grantex_core::secret::Secret;
 use grantex_core::store::StoredEvent;
@@ -59,18 +59,22 @@ pub fn scopes(list: &[&str]) -> Scopes {
 
 impl World {
     pub async fn new() -> Self {
-        Self::build(|_| {}, grantex_core::policy::AskEveryone).await
+        Self::build(|_| {}, |builder| builder).await
     }
 
-    pub async fn with_policies(policies: impl PolicyGate) -> Self {
-        Self::build(|_| {}, policies).await
+    /// A world whose service is put together in another way.
+    pub async fn built(change: impl FnOnce(Builder<MemoryStore>) -> Builder<MemoryStore>) -> Self {
+        Self::build(|_| {}, change).await
     }
 
     pub async fn with_settings(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::build(change, grantex_core::policy::AskEveryone).await
+        Self::build(change, |builder| builder).await
     }
 
-    async fn build(change: impl FnOnce(&mut Settings), policies: impl PolicyGate) -> Self {
+    async fn build(
+        change: impl FnOnce(&mut Settings),
+        build: impl FnOnce(Builder<MemoryStore>) -> Builder<MemoryStore>,
+    ) -> Self {
         let (store, clock, recorder, log) = (
             MemoryStore::new(),
             ManualClock::default(),
@@ -80,12 +84,11 @@ impl World {
         let mut settings = Settings::new("https://auth.example");
         change(&mut settings);
         let sealer = MasterKey::parse(&"11".repeat(32)).unwrap();
-        let grantex = Grantex::builder(store.clone(), settings, key_ring(), sealer, SeededRandom::new(7))
+        let builder = Grantex::builder(store.clone(), settings, key_ring(), sealer, SeededRandom::new(7))
             .clock(clock.clone())
             .observer(recorder.clone())
-            .policies(policies)
-            .webhooks(HttpsOnly)
-            .build();
+            .webhooks(HttpsOnly);
+        let grantex = build(builder).build();
         let ctx = grantex.context(log.logger(), "req".into());
         let command = Signup {
             name: "Acme".into(),

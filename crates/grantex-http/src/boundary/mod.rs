@@ -104,6 +104,10 @@ pub(crate) struct Problem<'a> {
     pub code: &'a str,
     /// The request, as in the log and in `x-request-id`.
     pub request_id: &'a str,
+    /// The policy that refuses, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub policy_id: Option<&'a str>,
     /// The error code of RFC 6749 §5.2, where an OAuth client asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
@@ -126,6 +130,7 @@ fn render<S: Store>(call: &Call<S>, error: &ApiError) -> HttpResponse {
         message: &error.message,
         code: error.code,
         request_id: &call.request_id,
+        policy_id: error.policy_id.as_deref(),
         error: oauth,
         error_description: oauth.map(|_| &*error.message),
     };

@@ -8,6 +8,8 @@ use grantex_core::developer::{RotateKeyError, SetPlanError, SignupError};
 use grantex_core::event::history::ResumeError;
 use grantex_core::grant::{DelegateError, RevokeGrantError};
 use grantex_core::plan::PlanLimit;
+use grantex_core::policy::engine::BundleProblem;
+use grantex_core::policy::{BundleError, FieldProblem, PolicyDenied, PolicyError};
 use grantex_core::principal::SessionError;
 use grantex_core::token::{ExchangeError, RefreshError, RevokeTokenError};
 use grantex_core::webhook::{RedeliverError, WebhookError};
@@ -17,6 +19,63 @@ use super::ApiError;
 impl From<PlanLimit> for ApiError {
     fn from(limit: PlanLimit) -> Self {
         Self::new(StatusCode::PAYMENT_REQUIRED, "PLAN_LIMIT_EXCEEDED", limit.to_string())
+    }
+}
+
+impl From<PolicyDenied> for ApiError {
+    fn from(denied: PolicyDenied) -> Self {
+        // RFC 6749 §5.2 knows no such refusal at the token endpoint; RFC 8628 §3.5 says it like this.
+        Self {
+            policy_id: Some(denied.0.by.to_string()),
+            ..Self::new(StatusCode::FORBIDDEN, "POLICY_DENIED", denied.to_string()).oauth("access_denied")
+        }
+    }
+}
+
+impl From<PolicyError> for ApiError {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::NotFound => Self::not_found("policy"),
+            PolicyError::Invalid(problem) => problem.into(),
+            PolicyError::PlanLimit(limit) => limit.into(),
+            PolicyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FieldProblem> for ApiError {
+    fn from(problem: FieldProblem) -> Self {
+        Self::field(problem.field, &problem.problem)
+    }
+}
+
+impl From<BundleError> for ApiError {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Size => Self::field("content", &error.to_string()),
+            BundleError::Invalid(problems) => {
+                let more = problems.len().saturating_sub(1);
+                let first = problems
+                    .into_iter()
+                    .next()
+                    .map(|problem| place_and_text(&problem))
+                    .unwrap_or_default();
+                let rest = if more > 0 {
+                    format!(" (and {more} more)")
+                } else {
+                    String::new()
+                };
+                Self::field("content", &format!("cannot be evaluated: {first}{rest}"))
+            }
+            BundleError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn place_and_text(problem: &BundleProblem) -> String {
+    match (problem.line, problem.column) {
+        (Some(line), Some(column)) => format!("line {line}, column {column}: {}", problem.message),
+        _ => problem.message.clone(),
     }
 }
 
@@ -66,7 +125,7 @@ impl From<AuthorizeError> for ApiError {
                 Self::field("scopes", &format!("cannot be asked for: {error}"))
             }
             AuthorizeError::TooLong { limit } => Self::field("expiresIn", &format!("must be at most {limit}")),
-            AuthorizeError::PolicyDenied { .. } => Self::new(StatusCode::FORBIDDEN, "POLICY_DENIED", error.to_string()),
+            AuthorizeError::PolicyDenied(denied) => denied.into(),
             AuthorizeError::Store(error) => error.into(),
         }
     }
@@ -103,6 +162,7 @@ impl From<ExchangeError> for ApiError {
             | ExchangeError::VerifierRequired
             | ExchangeError::VerifierMismatch
             | ExchangeError::RedirectUriMismatch => Self::bad_request(error.to_string()).oauth("invalid_grant"),
+            ExchangeError::PolicyDenied(denied) => denied.into(),
             ExchangeError::PlanLimit(limit) => limit.into(),
             ExchangeError::Signing(error) => Self::internal(error),
             ExchangeError::Store(error) => error.into(),
@@ -119,6 +179,7 @@ impl From<RefreshError> for ApiError {
             | RefreshError::Expired
             | RefreshError::Revoked
             | RefreshError::AgentInactive => Self::bad_request(error.to_string()).oauth("invalid_grant"),
+            RefreshError::PolicyDenied(denied) => denied.into(),
             RefreshError::Signing(error) => Self::internal(error),
             RefreshError::Store(error) => error.into(),
         }
@@ -160,6 +221,7 @@ impl From<DelegateError> for ApiError {
             DelegateError::SubAgentNotFound => Self::not_found("active sub-agent"),
             DelegateError::ParentInactive => Self::bad_request(error.to_string()),
             DelegateError::TooLong { limit } => Self::field("expiresIn", &format!("must be at most {limit}")),
+            DelegateError::PolicyDenied(denied) => denied.into(),
             DelegateError::PlanLimit(limit) => limit.into(),
             DelegateError::Signing(error) => Self::internal(error),
             DelegateError::Store(error) => error.into(),

@@ -26,6 +26,8 @@ pub struct ApiError {
     pub retry_after: Option<u64>,
     /// The code of RFC 6749 §5.2, for callers that speak OAuth, where the status alone does not tell it.
     pub oauth: Option<&'static str>,
+    /// The policy that refuses.
+    pub policy_id: Option<String>,
     /// The reason, for the log only.
     #[source]
     cause: Option<Cause>,
@@ -40,6 +42,7 @@ impl ApiError {
             message: message.into(),
             retry_after: None,
             oauth: None,
+            policy_id: None,
             cause: None,
         }
     }

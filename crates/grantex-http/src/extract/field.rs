@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use grantex_core::policy::Change;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -56,6 +57,13 @@ impl<const MIN: usize, const MAX: usize> fmt::Display for Length<MIN, MAX> {
 /// Reads an optional member that may be absent, but not null.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// Reads an optional member that null empties.
+pub(crate) fn clearable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Change<T>, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.map_or(Change::Clear, Change::Set))
 }
 
 /// An optional member that may be null as well.

@@ -35,35 +35,69 @@ fn explain(bytes: &Bytes) -> ApiError {
             } else {
                 "is not valid JSON".to_owned()
             };
-            name_path(&track.path().to_string(), &problem)
+            misfit(&track.path().to_string(), problem).into()
         }
     }
 }
 
 /// Reads a typed value out of an object; an error names the member.
 pub(crate) fn typed<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, ApiError> {
+    fitted(members).map_err(Into::into)
+}
+
+/// Why an object is not of its type.
+pub(crate) struct Misfit {
+    /// The member, when it can be named.
+    pub(crate) path: Option<String>,
+    /// What is wrong, to be read behind the member's name, or by itself when there is none.
+    pub(crate) problem: String,
+}
+
+/// Reads a typed value out of an object, or tells why it is none.
+pub(crate) fn fitted<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Misfit> {
     serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
         let path = error.path().to_string();
-        name_path(&path, &expectation(error.inner()))
+        misfit(&path, expectation(error.inner()))
     })
 }
 
-fn name_path(path: &str, problem: &str) -> ApiError {
+impl From<Misfit> for ApiError {
+    fn from(misfit: Misfit) -> Self {
+        match misfit.path {
+            Some(path) => Self::field(&path, &misfit.problem),
+            None => Self::bad_request(misfit.problem),
+        }
+    }
+}
+
+fn misfit(path: &str, problem: String) -> Misfit {
     // The text names a missing member itself; the path would name the object around it.
-    if problem.starts_with('`') {
-        return ApiError::bad_request(problem.to_owned());
+    if let Some((name, problem)) = problem.strip_prefix('`').and_then(|rest| rest.split_once("` ")) {
+        return Misfit {
+            path: Some(name.to_owned()),
+            problem: problem.to_owned(),
+        };
     }
     // A `?` stands for a member whose name was not read to its end.
     let path = path.trim_end_matches(['?', '.']);
     if path.is_empty() {
-        return ApiError::bad_request(format!("the body {problem}"));
+        return Misfit {
+            path: None,
+            problem: format!("the body {problem}"),
+        };
     }
     // A client may choose any member name; the answer repeats only what looks like one.
     let is_plain = path.len() <= 200 && path.chars().all(|c| c.is_ascii_alphanumeric() || "._-[]".contains(c));
     if is_plain {
-        ApiError::field(path, problem)
+        Misfit {
+            path: Some(path.to_owned()),
+            problem,
+        }
     } else {
-        ApiError::bad_request(format!("a member of the body {problem}"))
+        Misfit {
+            path: None,
+            problem: format!("a member of the body {problem}"),
+        }
     }
 }
 
@@ -87,6 +121,7 @@ fn plain(expected: &str) -> &str {
         "a sequence" => "an array",
         "a map" => "an object",
         "a boolean" => "true or false",
+        "i64" | "u32" => "a whole number",
         other if other.starts_with("struct ") => "an object",
         other => other,
     }

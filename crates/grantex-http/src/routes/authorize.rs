@@ -114,6 +114,10 @@ pub(crate) struct AuthorizeAnswer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     effect: Option<&'a str>,
+    /// The policy that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    policy_id: Option<String>,
     /// The authorization code, when approved at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -197,7 +201,7 @@ pub(crate) async fn authorize<S: Store>(call: &mut Call<S>) -> Result<HttpRespon
 fn describe<'a>(opened: &'a Authorized, mode: Mode, consent_url: String, expires_in: &'a str) -> AuthorizeAnswer<'a> {
     let request = &opened.request;
     let is_sandbox = mode == Mode::Sandbox;
-    let by_policy = opened.by_policy && !is_sandbox;
+    let by_policy = opened.by_policy.as_ref().filter(|_| !is_sandbox);
     AuthorizeAnswer {
         auth_request_id: request.id.as_str(),
         consent_url,
@@ -209,8 +213,9 @@ fn describe<'a>(opened: &'a Authorized, mode: Mode, consent_url: String, expires
         status: request.status.as_str(),
         created_at: request.created_at,
         sandbox: is_sandbox.then_some(true),
-        policy_enforced: by_policy.then_some(true),
-        effect: by_policy.then_some("allow"),
+        policy_enforced: by_policy.map(|_| true),
+        effect: by_policy.map(|_| "allow"),
+        policy_id: by_policy.map(ToString::to_string),
         code: opened.code.as_ref().map(|code| code.expose().as_str()),
     }
 }

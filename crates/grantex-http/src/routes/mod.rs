@@ -15,6 +15,9 @@ mod grants;
 mod health;
 mod listing;
 mod oauth;
+mod policies;
+mod policy_bundles;
+mod policy_checks;
 mod principal;
 mod redirect;
 mod revocation;
@@ -122,6 +125,17 @@ table! {
     grants::REVOKE => grants::revoke,
     audit::GET => audit::get,
     principal::REVOKE => principal::revoke,
+    policies::LIST => policies::list,
+    policies::CREATE => policies::create,
+    policy_checks::SIMULATE => policy_checks::simulate,
+    policy_checks::VALIDATE => policy_checks::validate,
+    policy_bundles::SYNC => policy_bundles::sync,
+    policy_bundles::WEBHOOK => policy_bundles::webhook,
+    policy_bundles::LIST => policy_bundles::list,
+    policy_bundles::ACTIVE => policy_bundles::active,
+    policies::GET => policies::get,
+    policies::UPDATE => policies::update,
+    policies::DELETE => policies::delete,
     webhooks::LIST => webhooks::list,
     webhooks::CREATE => webhooks::create,
     webhooks::GET => webhooks::get,

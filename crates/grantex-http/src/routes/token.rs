@@ -29,7 +29,7 @@ pub(crate) const EXCHANGE: Endpoint = Endpoint::post(
 .takes(schema::<ExchangeBody>)
 .takes_form()
 .gives(201, schema::<TokenAnswer>)
-.refuses(&[400, 402]);
+.refuses(&[400, 402, 403]);
 pub(crate) const REFRESH: Endpoint = Endpoint::post(
     "/v1/token/refresh",
     Access::Key,
@@ -38,7 +38,7 @@ pub(crate) const REFRESH: Endpoint = Endpoint::post(
 .counted_as(Counted::Refresh)
 .takes(schema::<RefreshBody>)
 .gives(201, schema::<TokenAnswer>)
-.refuses(&[400]);
+.refuses(&[400, 403]);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

@@ -73,6 +73,48 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
             "status",
         ],
     ),
+    (
+        "POST",
+        "/v1/policies",
+        &[
+            "name",
+            "effect",
+            "priority",
+            "agentId",
+            "principalId",
+            "scopes",
+            "audience",
+            "timeOfDayStart",
+            "timeOfDayEnd",
+            "timeZone",
+            "daysOfWeek",
+        ],
+    ),
+    (
+        "PATCH",
+        "/v1/policies/pol_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        &[
+            "name",
+            "effect",
+            "priority",
+            "agentId",
+            "scopes",
+            "timeOfDayStart",
+            "daysOfWeek",
+        ],
+    ),
+    (
+        "POST",
+        "/v1/policies/simulate",
+        &["agentId", "principalId", "scopes", "audience", "action", "at"],
+    ),
+    ("POST", "/v1/policies/validate", &["policy", "format", "content"]),
+    (
+        "POST",
+        "/v1/policies/sync",
+        &["format", "version", "content", "fileCount", "activate"],
+    ),
+    ("POST", "/v1/policies/sync/webhook", &["ref", "repository"]),
     ("POST", "/v1/principal-sessions", &["principalId", "expiresIn"]),
     ("POST", "/v1/webhooks", &["url", "events", "secret", "description"]),
     (
@@ -285,6 +327,7 @@ async fn routes_without_a_body_still_refuse_a_broken_one() {
         ("POST", "/v1/consent/x/deny"),
         ("DELETE", "/v1/agents/x"),
         ("DELETE", "/v1/grants/x"),
+        ("DELETE", "/v1/policies/x"),
     ] {
         send(&app, (method, path), "application/json", Vec::new())
             .await

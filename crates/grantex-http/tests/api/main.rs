@@ -29,6 +29,8 @@ mod oauth;
 mod openapi;
 mod operation;
 mod pages;
+mod policies;
+mod policy_bundles;
 mod principal;
 mod secrets;
 mod sockets;

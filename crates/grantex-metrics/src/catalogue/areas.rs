@@ -9,7 +9,7 @@ macro_rules! areas {
             pub mod $module {
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use super::super::{
-                    CASCADES, DELIVERY_SECONDS, DEPTHS, JOB_SECONDS, Label, Metric, PEOPLE_SECONDS, REQUEST_SECONDS, SIGN_SECONDS, Values,
+                    CASCADES, DELIVERY_SECONDS, DEPTHS, JOB_SECONDS, Label, Metric, PEOPLE_SECONDS, POLICY_SECONDS, REQUEST_SECONDS, SIGN_SECONDS, Values,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{
@@ -18,8 +18,11 @@ macro_rules! areas {
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::event::{
-                    AgentChange, AuthorizeStatus, ConsentOutcome, ExchangeStatus, RefreshStatus, VerifyStatus,
+                    AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, ExchangeStatus, PolicyChange, RefreshStatus,
+                    VerifyStatus,
                 };
+                #[allow(unused_imports, reason = "not every area needs every name")]
+                use grantex_core::policy::BackendKind;
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::webhook::DisabledReason;
 
@@ -127,6 +130,25 @@ areas! {
         SIGN_UPS = Metric::counter("grantex_developers_signed_up_total", "Developers who signed up.");
         KEY_ROTATIONS = Metric::counter("grantex_api_keys_rotated_total", "API keys replaced by their developers.");
         AUDIT_ENTRIES = Metric::counter("grantex_audit_entries_logged_total", "Audit entries that developers wrote.");
+    }
+    policies: "Policies" {
+        DECISIONS = Metric::counter(
+            "grantex_policy_decisions_total",
+            "Decisions of policies, at every step they are asked; of developers who have any, or of the policy backend.",
+        )
+        .labelled(&[Label::closed("decision", DecisionStatus::texts)]);
+        EVALUATION = Metric::histogram(
+            "grantex_policy_evaluation_seconds",
+            POLICY_SECONDS,
+            "Time to a policy decision, with reading the policies when they were not in memory.",
+        );
+        BACKEND_ERRORS = Metric::counter(
+            "grantex_policy_backend_errors_total",
+            "Policies that could not be asked: the operator's backend, or a developer's bundle in force.",
+        )
+        .labelled(&[Label::closed("backend", BackendKind::texts)]);
+        CHANGES = Metric::counter("grantex_policy_changes_total", "Policies and bundles made, changed and removed.")
+            .labelled(&[Label::closed("change", PolicyChange::texts)]);
     }
     limits: "Rate limits" {
         HITS = Metric::counter("grantex_rate_limit_hits_total", "Requests that a rate limit refused, by route template.")

@@ -8,8 +8,8 @@ pub use areas::AREAS;
 pub use docs::docs_markdown;
 
 pub use areas::{
-    agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, process, streams,
-    tokens, webhooks,
+    agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, policies, process,
+    streams, tokens, webhooks,
 };
 
 /// The label value for requests that no route matched.
@@ -30,6 +30,10 @@ pub const JOB_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 
 /// Bucket bounds for signatures, in seconds: an RSA-2048 signature takes about 0.2 ms, an ECDSA one about 0.01 ms.
 pub const SIGN_SECONDS: &[f64] = &[
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1,
+];
+/// Bucket bounds for policy decisions, in seconds: from memory they take microseconds, from elsewhere up to the deadline.
+pub const POLICY_SECONDS: &[f64] = &[
+    0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
 ];
 /// Bucket bounds for delegation depths: every depth that can be allowed.
 pub const DEPTHS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0];

@@ -13,6 +13,7 @@ mod grants;
 mod janitor;
 mod keys;
 mod ledger;
+mod policies;
 mod tokens;
 mod webhooks;
 

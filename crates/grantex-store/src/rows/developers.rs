@@ -23,6 +23,7 @@ pub(crate) struct DeveloperRow {
     mode: String,
     plan: String,
     fido_rp_name: Option<String>,
+    policy_version: i64,
     created_at: i64,
 }
 
@@ -38,6 +39,7 @@ impl TryFrom<DeveloperRow> for Developer {
             id: place.expect("id", DeveloperId::parse(&row.id))?,
             mode: place.expect("mode", Mode::parse(&row.mode))?,
             plan: place.expect("plan", Plan::parse(&row.plan))?,
+            policy_version: row.policy_version,
             created_at: Timestamp::from_millis(row.created_at),
             name: row.name,
             email: row.email,

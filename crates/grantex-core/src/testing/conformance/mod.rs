@@ -32,6 +32,7 @@ mod janitor;
 mod keys;
 mod ledger;
 mod listings;
+mod policies;
 mod races;
 mod tokens;
 mod trees;
@@ -217,6 +218,16 @@ case_list! {
         the_backlog_is_counted_by_what_it_waits_for,
         ended_deliveries_go_by_age_and_pending_ones_never,
         what_a_deleted_endpoint_left_goes_in_batches,
+    }
+    policies {
+        a_policy_is_read_back_as_it_was_written,
+        a_policy_is_changed_and_removed_by_its_developer_only,
+        policies_are_paged_by_priority_then_age,
+        policies_are_counted_and_weighed,
+        the_policy_version_comes_with_the_developer,
+        one_bundle_of_a_format_is_in_force,
+        old_bundles_go_and_the_one_in_force_stays,
+        a_policy_of_nobody_is_not_there,
     }
     janitor {
         requests_go_when_neither_they_nor_their_code_can_be_used,

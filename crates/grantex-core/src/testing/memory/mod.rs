@@ -1,5 +1,6 @@
 //! A store in memory, which takes every port at its word.
 
+mod policies;
 mod reads;
 mod state;
 mod webhooks;

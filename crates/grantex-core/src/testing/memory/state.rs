@@ -10,8 +10,9 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::{Grant, GrantFilter, GrantState};
-use crate::id::{AgentId, AuthRequestId, DeliveryId, DeveloperId, GrantId, TokenId, WebhookId};
+use crate::id::{AgentId, AuthRequestId, BundleId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
 use crate::page::{Cursor, Page, PageRequest};
+use crate::policy::{Bundle, Policy};
 use crate::secret::SecretHash;
 use crate::store::{DeveloperHead, EventRow, StoredKey};
 use crate::token::{Token, TokenRecord};
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub deliveries: BTreeMap<DeliveryId, Delivery>,
     /// The kids of keys that were removed.
     pub removed_keys: BTreeSet<String>,
+    pub policies: BTreeMap<PolicyId, Policy>,
+    pub bundles: BTreeMap<BundleId, (Bundle, String)>,
 }
 
 #[derive(Clone)]

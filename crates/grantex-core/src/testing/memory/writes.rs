@@ -21,7 +21,7 @@ use crate::webhook::subscription::Subscriptions;
 use crate::webhook::{Delivery, DeliveryStatus};
 
 /// What a database's unique index does.
-fn unique(is_taken: bool, what: &str) -> Result<(), StoreError> {
+pub(super) fn unique(is_taken: bool, what: &str) -> Result<(), StoreError> {
     if is_taken {
         return Err(StoreError::unavailable(format!(
             "a second row with this {what} was refused"

@@ -5,6 +5,7 @@ mod ask;
 pub mod gate;
 pub mod socket;
 pub mod stream;
+mod words;
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -111,7 +112,8 @@ impl TestApp {
         let builder = Grantex::builder(store.clone(), settings, keys(), sealer(), random.clone())
             .clock(clock.clone())
             .observer(events.clone())
-            .signal(streams.clone());
+            .signal(streams.clone())
+            .policy_engine(words::OneWord);
         let grantex = match webhooks {
             Some(policy) => builder.webhooks(policy).build(),
             None => builder.build(),
