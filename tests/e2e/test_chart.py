@@ -100,9 +100,9 @@ def test_the_server_takes_the_settings_it_is_given(name, tmp_path):
     environment = {key: value.replace(mounted, str(tmp_path)) for key, value in rendered.environment.items()}
     done = config_check(environment, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    store = "embedded" if name in ("embedded", "claimed") else "postgres"
+    store = "sqlite" if name in ("embedded", "claimed") else "postgres"
     assert "production at https://grantex.example.com" in done.stdout
-    assert store in done.stdout
+    assert f"{store} store" in done.stdout
 
 
 REFUSED = {

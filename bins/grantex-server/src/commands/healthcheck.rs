@@ -23,7 +23,8 @@ pub fn healthcheck(config: &Config, ready: bool) -> Result<(), Failure> {
         host => host,
     };
     let path = if ready { "/ready" } else { "/health" };
-    let status = ask(host, config.http.port, path, Instant::now() + DEADLINE).map_err(Failure::of("asking the server"))?;
+    let status =
+        ask(host, config.http.port, path, Instant::now() + DEADLINE).map_err(Failure::of("asking the server"))?;
     line(&status)?;
     if status.split(' ').nth(1) == Some("200") {
         Ok(())
@@ -49,7 +50,7 @@ fn ask(host: &str, port: u16, path: &str, deadline: Instant) -> io::Result<Strin
     while !answer.contains(&b'\n') && answer.len() < LONGEST {
         // Set again for each part, so that one byte now and then does not prolong the whole.
         stream.set_read_timeout(Some(left(deadline)?))?;
-        let count = stream.read(&mut part)?;
+        let count = stream.read(&mut part).map_err(late)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -57,6 +58,14 @@ fn ask(host: &str, port: u16, path: &str, deadline: Instant) -> io::Result<Strin
     }
     let text = String::from_utf8_lossy(&answer);
     Ok(text.lines().next().unwrap_or_default().trim_end().to_owned())
+}
+
+/// A read that took too long says that it would block.
+fn late(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
 }
 
 /// What is left until the deadline; an error when nothing is.
