@@ -66,6 +66,12 @@ docs-metrics:
 dashboards:
     cargo run -q -p grantex-dashboards
 
+# Write the names of all settings into the schema of the Helm chart anew
+[group('change')]
+chart-schema:
+    cargo build -q -p grantex-server
+    scripts/chart-schema
+
 # Write the screenshots in docs/images anew, with headless Chromium
 [group('change')]
 screenshots: _server

@@ -10,7 +10,12 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use support::{Directory, Server, closed_port, run, text};
 
@@ -135,6 +140,29 @@ fn a_container_can_ask_for_health() {
         assert_eq!(done.status.success(), is_well, "{arguments:?}");
     }
     server.stop();
+}
+
+#[test]
+fn a_health_check_ends_although_the_answer_never_does() {
+    let directory = Directory::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let (stop, stopped) = channel::<()>();
+    let trickle = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while stopped.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
+            // The other side has ended when this fails.
+            if stream.write_all(b"x").is_err() {
+                break;
+            }
+        }
+    });
+    let done = run(&directory.0, &["healthcheck"], &[("PORT", &port)]);
+    drop(stop);
+    trickle.join().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    let told = text(&done.stderr);
+    assert!(told.contains("asking the server failed: timed out"), "{told}");
 }
 
 #[test]

@@ -98,8 +98,7 @@ fn database() -> Row {
     )
 }
 
-/// The series of periodic jobs have a label `job` of their own. Prometheus keeps that name for its target, and calls theirs
-/// `exported_job`.
+/// Which periodic job a series is about is the label `task`; `job` is the target's.
 fn jobs() -> Row {
     row(
         "Jobs",
@@ -111,30 +110,27 @@ fn jobs() -> Row {
             .unit(Unit::Seconds)
             .query(
                 format!(
-                    "time() - max by (exported_job) ({} > 0)",
+                    "time() - max by (task) ({} > 0)",
                     series("grantex_job_last_success_timestamp_seconds")
                 ),
-                "{{exported_job}}",
+                "{{task}}",
             ),
             lines("Runs", "Runs of periodic jobs. error: see the log lines job.failed.")
                 .unit(Unit::PerSecond)
                 .query(
-                    rate_by("exported_job, status", "grantex_job_runs_total"),
-                    "{{exported_job}}, {{status}}",
+                    rate_by("task, status", "grantex_job_runs_total"),
+                    "{{task}}, {{status}}",
                 ),
             lines(
                 "Duration p99",
                 "How long the jobs take. The janitor may take long after a pause; the others should not.",
             )
             .unit(Unit::Seconds)
-            .query(
-                quantile_by(0.99, "exported_job", "grantex_job_duration_seconds"),
-                "{{exported_job}}",
-            ),
+            .query(quantile_by(0.99, "task", "grantex_job_duration_seconds"), "{{task}}"),
             lines("Rows by Job", "Rows that jobs changed or removed.")
                 .width(12)
                 .unit(Unit::PerSecond)
-                .query(rate_by("exported_job", "grantex_job_rows_total"), "{{exported_job}}"),
+                .query(rate_by("task", "grantex_job_rows_total"), "{{task}}"),
             lines(
                 "Rows Removed by the Janitor",
                 "What the janitor removes, by table. Nothing for a day: is JANITOR_ENABLED set to false?",

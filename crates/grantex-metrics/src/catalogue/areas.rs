@@ -218,16 +218,16 @@ areas! {
     }
     jobs: "Jobs" {
         RUNS = Metric::counter("grantex_job_runs_total", "Runs of periodic jobs, by how they ended.")
-            .labelled(&[Label::closed("job", Job::texts), Label::closed("status", JobStatus::texts)]);
+            .labelled(&[Label::closed("task", Job::texts), Label::closed("status", JobStatus::texts)]);
         DURATION = Metric::histogram("grantex_job_duration_seconds", JOB_SECONDS, "Duration of the runs of periodic jobs.")
-            .labelled(&[Label::closed("job", Job::texts)]);
+            .labelled(&[Label::closed("task", Job::texts)]);
         LAST_SUCCESS = Metric::gauge(
             "grantex_job_last_success_timestamp_seconds",
             "When a periodic job last succeeded; 0 until it first does.",
         )
-        .labelled(&[Label::closed("job", Job::texts)]);
+        .labelled(&[Label::closed("task", Job::texts)]);
         ROWS = Metric::counter("grantex_job_rows_total", "Rows that periodic jobs changed or removed.")
-            .labelled(&[Label::closed("job", Job::texts)]);
+            .labelled(&[Label::closed("task", Job::texts)]);
         JANITOR_ROWS = Metric::counter("grantex_janitor_rows_removed_total", "Rows that the janitor removed, by table.")
             .labelled(&[Label::closed("table", JanitorTable::texts)]);
     }
