@@ -34,6 +34,7 @@ fn events() -> Vec<Event> {
         status_code: Some(503),
         attempt: 2,
         error: "the receiver answered 503".into(),
+        agent_id: Some(agent_id.clone()),
     };
     let principal_id = "user-1".to_owned();
     let scopes = Scopes::from_stored("read write");
@@ -84,6 +85,7 @@ fn events() -> Vec<Event> {
         },
         Event::TokenExchangeRejected {
             status: ExchangeStatus::Pkce,
+            agent_id: Some(agent_id.clone()),
         },
         Event::TokenRefreshRejected {
             status: RefreshStatus::Expired,
@@ -94,7 +96,8 @@ fn events() -> Vec<Event> {
             scopes: scopes.clone(),
         },
         Event::AuthorizeRejected {
-            status: AuthorizeStatus::AgentNotFound,
+            status: AuthorizeStatus::PlanLimit,
+            agent_id: Some(agent_id.clone()),
         },
         Event::AuthRequestApproved {
             agent_id: agent_id.clone(),
@@ -131,7 +134,7 @@ fn events() -> Vec<Event> {
         },
         Event::ApiKeyRotated { developer_id },
         Event::AgentChanged {
-            agent_id,
+            agent_id: agent_id.clone(),
             change: AgentChange::Deleted,
         },
         Event::WebhookChanged {
@@ -150,6 +153,7 @@ fn events() -> Vec<Event> {
             status_code: 204,
             attempt: 1,
             since_event: Duration::from_millis(12),
+            agent_id: Some(agent_id.clone()),
         },
         Event::WebhookDeliveryRetried(failure.clone()),
         Event::WebhookDeliveryFailed(failure),

@@ -296,7 +296,7 @@ fn every_rejection_is_counted_and_timed() {
     };
     for status in ExchangeStatus::ALL.iter().copied() {
         check(
-            Event::TokenExchangeRejected { status },
+            Event::TokenExchangeRejected { status, agent_id: None },
             "token_exchange",
             status.as_str(),
         );
@@ -305,7 +305,11 @@ fn every_rejection_is_counted_and_timed() {
         check(Event::TokenRefreshRejected { status }, "token_refresh", status.as_str());
     }
     for status in AuthorizeStatus::ALL.iter().copied() {
-        check(Event::AuthorizeRejected { status }, "authorize", status.as_str());
+        check(
+            Event::AuthorizeRejected { status, agent_id: None },
+            "authorize",
+            status.as_str(),
+        );
     }
     for status in VerifyStatus::ALL.iter().copied() {
         check(

@@ -4,16 +4,20 @@
 mod areas;
 mod docs;
 
+use std::fmt;
+
 pub use areas::AREAS;
 pub use docs::docs_markdown;
 
 pub use areas::{
-    agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, process, streams,
-    tokens, webhooks,
+    agents, anomalies, authorize, build, consent, database, gauges, grants, http, jobs, keys, limits, logs, process,
+    single_agents, streams, tokens, webhooks,
 };
 
 /// The label value for requests that no route matched.
 pub const UNMATCHED: &str = "unmatched";
+/// The label value for agents that have no series of their own, and for what no agent can be blamed for.
+pub const OTHER: &str = "other";
 
 /// Bucket bounds for the durations of requests, in seconds: the seed's alert thresholds (0.5 and 2) are among them.
 pub const REQUEST_SECONDS: &[f64] = &[
@@ -69,6 +73,8 @@ pub enum Values {
     SeenRoutes,
     /// Three digits; exported once there is something to count.
     SeenStatusCodes,
+    /// The ids of some agents, exported once there is something to count; all others are [`OTHER`].
+    Agents,
     /// One value for the whole process.
     Fixed(&'static str),
 }
@@ -103,6 +109,8 @@ pub struct Metric {
     pub help: &'static str,
     /// Its labels.
     pub labels: &'static [Label],
+    /// Whether the recorder keeps it; if not, its text is written when somebody asks.
+    pub is_recorded: bool,
 }
 
 impl Metric {
@@ -113,6 +121,7 @@ impl Metric {
             kind: Kind::Counter,
             help,
             labels: &[],
+            is_recorded: true,
         }
     }
 
@@ -123,6 +132,7 @@ impl Metric {
             kind: Kind::Gauge,
             help,
             labels: &[],
+            is_recorded: true,
         }
     }
 
@@ -133,6 +143,7 @@ impl Metric {
             kind: Kind::Histogram(bounds),
             help,
             labels: &[],
+            is_recorded: true,
         }
     }
 
@@ -140,6 +151,21 @@ impl Metric {
     #[must_use]
     pub const fn labelled(self, labels: &'static [Label]) -> Self {
         Self { labels, ..self }
+    }
+
+    /// The same, written when somebody asks.
+    #[must_use]
+    pub const fn unrecorded(self) -> Self {
+        Self {
+            is_recorded: false,
+            ..self
+        }
+    }
+
+    /// Writes what precedes its samples in the exposition.
+    pub(crate) fn write_head(&self, to: &mut dyn fmt::Write) -> fmt::Result {
+        let (name, kind) = (self.name, self.kind.as_str());
+        writeln!(to, "# HELP {name} {}\n# TYPE {name} {kind}", self.help)
     }
 
     /// Every combination of label values that is exported from the start.
@@ -157,6 +183,7 @@ impl Metric {
                 }
                 Values::SeenRoutes => vec![UNMATCHED],
                 Values::SeenStatusCodes => vec!["404"],
+                Values::Agents => vec![OTHER],
                 // Set when the value is known; a second series with another value would be wrong.
                 Values::Fixed(_) => return Vec::new(),
             };
@@ -182,10 +209,10 @@ pub struct Area {
     pub metrics: &'static [Metric],
 }
 
-/// Every metric that the recorder keeps: all but the process's, which are read when they are asked for.
+/// Every metric that the recorder keeps.
 pub fn recorded() -> impl Iterator<Item = &'static Metric> {
     AREAS
         .iter()
-        .filter(|area| area.title != process::TITLE)
         .flat_map(|area| area.metrics)
+        .filter(|metric| metric.is_recorded)
 }
