@@ -262,7 +262,7 @@ async fn a_store_that_fails_leaves_the_code_usable_and_is_counted() {
         world.recorder.take(),
         [Event::TokenExchangeRejected {
             status: ExchangeStatus::Error,
-            agent_id: None,
+            agent_id: Some(agent.id.clone()),
         }]
     );
     assert!(world.exchange(&agent, &code).await.is_ok());

@@ -329,7 +329,7 @@ async fn a_delivery_that_fails_is_tried_again_on_schedule_and_then_given_up() {
     assert_eq!(
         serde_json::to_value(&line.fields).unwrap(),
         json!({
-            "webhookId": id, "url": "https://receiver.example/hook", "statusCode": 500, "attempt": 5,
+            "webhookId": id, "agentId": agent.id, "url": "https://receiver.example/hook", "statusCode": 500, "attempt": 5,
             "error": "the receiver answered 500", "latencyMs": 40,
         })
     );
