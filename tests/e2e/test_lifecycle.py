@@ -14,7 +14,7 @@ from harness.load import Load
 from harness.postgres import fresh_database, run_sql
 from harness.waiting import wait_until
 
-GAUGES = ("signing_keys", "active_grants", "webhooks", "agents")
+SNAPSHOTS = ("signing_keys", "active_grants", "webhooks", "agents")
 
 
 def test_health_and_readiness(server):
@@ -111,7 +111,7 @@ def test_a_scrape_of_a_stalled_server_tells_the_last_gauges_and_their_age(cluste
         server.scrape().value("grantex_active_grants"),
         server.scrape().samples.get(("grantex_agent_active_grants", (("agent_id", issued.agent.id),))),
     ]
-    ages = lambda: [server.scrape().value("grantex_gauge_age_seconds", gauges=name) for name in GAUGES]
+    ages = lambda: [server.scrape().value("grantex_snapshot_age_seconds", snapshot=name) for name in SNAPSHOTS]
     wait_until(lambda: gauges() == [1, 1], "the gauges to be read", seconds=60, every=0.5)
     cluster.freeze()
     wait_until(lambda: min(ages()) > 8, "the gauges to get old", seconds=60, every=0.5)

@@ -9,11 +9,11 @@ use grantex_core::store::{Backlog, WebhookCensus};
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::Metrics;
-use crate::catalogue::{database, gauges, grants, jobs, keys, logs, tokens, webhooks};
+use crate::catalogue::{database, grants, jobs, keys, logs, snapshots, tokens, webhooks};
 use crate::exporter::Registry;
 use crate::family::{Counters, Gauges, Histograms};
 use crate::label::{
-    EndpointState, GaugeSource, JanitorTable, Job, JobStatus, LogLevel, Pool, QueueState, SigningKeyState,
+    EndpointState, JanitorTable, Job, JobStatus, LogLevel, Pool, QueueState, SigningKeyState, Snapshot,
 };
 
 /// The state of one pool.
@@ -46,9 +46,9 @@ pub(crate) struct GaugeMetrics {
     janitor_rows: Counters<JanitorTable>,
     log_lines: Counters<LogLevel>,
     log_dropped: Counter,
-    ages: Gauges<GaugeSource>,
+    ages: Gauges<Snapshot>,
     /// When gauges were last set, in milliseconds of the monotonic clock.
-    set_at: Vec<(GaugeSource, AtomicU64)>,
+    set_at: Vec<(Snapshot, AtomicU64)>,
     clock: Arc<dyn Clock>,
 }
 
@@ -74,8 +74,8 @@ impl GaugeMetrics {
             janitor_rows: Counters::of(registry, &jobs::JANITOR_ROWS, &[]),
             log_lines: Counters::of(registry, &logs::LINES, &[]),
             log_dropped: registry.counter(&logs::DROPPED, &[]),
-            ages: Gauges::of(registry, &gauges::AGE),
-            set_at: GaugeSource::ALL
+            ages: Gauges::of(registry, &snapshots::AGE),
+            set_at: Snapshot::ALL
                 .iter()
                 .map(|source| (*source, AtomicU64::new(now)))
                 .collect(),
@@ -99,7 +99,7 @@ fn millis(span: Duration) -> u64 {
 
 impl Metrics {
     /// Notes that gauges were just read from the database and set.
-    pub fn gauges_set(&self, source: GaugeSource) {
+    pub fn snapshot_taken(&self, source: Snapshot) {
         let gauges = &self.0.gauges;
         if let Some((_, at)) = gauges.set_at.iter().find(|(known, _)| *known == source) {
             at.store(millis(gauges.clock.monotonic()), Ordering::Relaxed);

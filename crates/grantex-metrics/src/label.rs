@@ -237,7 +237,7 @@ closed! {
 
 closed! {
     /// Gauges that are read from the database together.
-    pub enum GaugeSource {
+    pub enum Snapshot {
         /// How many signing keys there are.
         SigningKeys = "signing_keys",
         /// How many grants are active.

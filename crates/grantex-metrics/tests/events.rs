@@ -276,6 +276,8 @@ fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
 #[test]
 fn every_event_counts_what_the_catalogue_says_and_nothing_else() {
     let metrics = metrics();
+    // The agent has its series already.
+    metrics.observe(&Event::TokenExchanged(issue()), Duration::from_millis(3));
     for (event, expected) in table() {
         let expected = by_name(&expected);
         let changed = changes(&metrics, |metrics| metrics.observe(&event, Duration::from_millis(3)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use grantex_core::clock::Timestamp;
 use grantex_core::error::chain;
 use grantex_core::sweep::Retention;
-use grantex_metrics::{GaugeSource, JanitorTable, Job, Metrics};
+use grantex_metrics::{JanitorTable, Job, Metrics, Snapshot};
 use slog::{Logger, debug, error, info};
 
 use super::gauges;
@@ -90,7 +90,7 @@ impl Jobs {
         if let Some(metrics) = &self.metrics {
             metrics.janitor_removed(JanitorTable::SigningKeys, u64::try_from(removed.len()).unwrap_or(0));
             gauges::signing_keys(metrics, &self.assembly).await?;
-            metrics.gauges_set(GaugeSource::SigningKeys);
+            metrics.snapshot_taken(Snapshot::SigningKeys);
         }
         Ok(u64::try_from(removed.len()).unwrap_or(0))
     }
@@ -99,7 +99,7 @@ impl Jobs {
         let expired = self.assembly.grantex.sweep_expired().await?;
         if let Some(metrics) = &self.metrics {
             metrics.set_active_grants(self.assembly.grantex.total_active_grants().await?);
-            metrics.gauges_set(GaugeSource::ActiveGrants);
+            metrics.snapshot_taken(Snapshot::ActiveGrants);
         }
         Ok(expired)
     }
@@ -127,7 +127,7 @@ impl Jobs {
             let grantex = &self.assembly.grantex;
             let (backlog, census) = (grantex.webhook_backlog().await?, grantex.webhook_census().await?);
             metrics.set_webhooks(&backlog, &census, grantex.now());
-            metrics.gauges_set(GaugeSource::Webhooks);
+            metrics.snapshot_taken(Snapshot::Webhooks);
         }
         Ok(0)
     }
@@ -143,7 +143,7 @@ impl Jobs {
             }
             let total = grantex.total_active_grants().await?;
             metrics.set_agent_grants(&counts, u64::try_from(total).unwrap_or(0));
-            metrics.gauges_set(GaugeSource::Agents);
+            metrics.snapshot_taken(Snapshot::Agents);
         }
         Ok(0)
     }

@@ -53,7 +53,7 @@ impl AgentMetrics {
         Self {
             shown: (limit > 0).then(|| Shown {
                 busiest: Mutex::new(Busiest::new(limit, clock.monotonic())),
-                others: AgentSeries::new(),
+                others: AgentSeries::of_others(),
             }),
             count: registry.gauge(&catalogue::SERIES, &[]),
             evictions: Counters::of(registry, &catalogue::EVICTIONS, &[]),

@@ -32,6 +32,13 @@ impl AgentSeries {
         }
     }
 
+    /// The series of all others: they have no grants until somebody counts.
+    pub fn of_others() -> Self {
+        let series = Self::new();
+        series.set_active_grants(0);
+        series
+    }
+
     pub fn exchanged(&self, status: ExchangeStatus) {
         self.exchanges.increment(status);
     }

@@ -13,7 +13,7 @@ macro_rules! areas {
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{
-                    AnomalyType, Closed as _, EndpointState, EvictionReason, GaugeSource, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
+                    AnomalyType, Closed as _, EndpointState, EvictionReason, Snapshot, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
                     Pool, QueueState, ReuseKind, Severity, SigningKeyState, StreamEnd, StreamTransport, WebhookStatus,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
@@ -254,12 +254,12 @@ areas! {
         JANITOR_ROWS = Metric::counter("grantex_janitor_rows_removed_total", "Rows that the janitor removed, by table.")
             .labelled(&[Label::closed("table", JanitorTable::texts)]);
     }
-    gauges: "Gauges" {
+    snapshots: "Snapshots" {
         AGE = Metric::gauge(
-            "grantex_gauge_age_seconds",
-            "Time since gauges were last read from the database; they keep their values meanwhile.",
+            "grantex_snapshot_age_seconds",
+            "Age of what gauges tell of the database; they keep their values while it does not answer.",
         )
-        .labelled(&[Label::closed("gauges", GaugeSource::texts)]);
+        .labelled(&[Label::closed("snapshot", Snapshot::texts)]);
     }
     logs: "Log" {
         LINES = Metric::counter("grantex_log_lines_total", "Log lines, by level, written or dropped.")

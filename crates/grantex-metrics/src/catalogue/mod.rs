@@ -10,8 +10,8 @@ pub use areas::AREAS;
 pub use docs::docs_markdown;
 
 pub use areas::{
-    agents, anomalies, authorize, build, consent, database, gauges, grants, http, jobs, keys, limits, logs, process,
-    single_agents, streams, tokens, webhooks,
+    agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, process,
+    single_agents, snapshots, streams, tokens, webhooks,
 };
 
 /// The label value for requests that no route matched.
