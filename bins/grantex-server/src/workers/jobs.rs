@@ -13,8 +13,8 @@ use super::gauges;
 use crate::app::Assembly;
 use crate::keys::measured;
 
-/// How far the grants of one agent are counted: some milliseconds of reading.
-const MOST_AGENT_GRANTS: u64 = 10_000;
+/// Among how many of its last grants those of an agent are counted: some milliseconds of reading.
+const LAST_GRANTS: u64 = 10_000;
 
 type Outcome = Result<u64, Box<dyn Error>>;
 
@@ -138,7 +138,7 @@ impl Jobs {
             let grantex = &self.assembly.grantex;
             let mut counts = Vec::new();
             for agent in metrics.busiest_agents() {
-                let count = grantex.count_agent_grants(&agent, MOST_AGENT_GRANTS).await?;
+                let count = grantex.count_agent_grants(&agent, LAST_GRANTS).await?;
                 counts.push((agent, count));
             }
             let total = grantex.total_active_grants().await?;

@@ -162,7 +162,7 @@ areas! {
         .unrecorded();
         ACTIVE_GRANTS = Metric::gauge(
             "grantex_agent_active_grants",
-            "Active grants of single agents; those beyond 10,000 are counted under other.",
+            "Active grants of single agents, among the last 10,000 of each; all others are counted under other.",
         )
         .labelled(&[Label { name: "agent_id", values: Values::Agents }])
         .unrecorded();
