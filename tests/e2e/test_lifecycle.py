@@ -14,6 +14,8 @@ from harness.load import Load
 from harness.postgres import fresh_database, run_sql
 from harness.waiting import wait_until
 
+SNAPSHOTS = ("signing_keys", "active_grants", "webhooks", "agents")
+
 
 def test_health_and_readiness(server):
     health = server.http.get("/health")
@@ -98,6 +100,25 @@ def test_sigint_stops_it_as_well(own_server):
     server = own_server()
     server.process.send_signal(signal.SIGINT)
     assert server.wait() == 0
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_a_scrape_of_a_stalled_server_tells_the_last_gauges_and_their_age(cluster, own_server, sign_up):
+    server = own_server(database_url=cluster.url)
+    sandbox = sign_up("sandbox", on=server)
+    issued = sandbox.issue()
+    gauges = lambda: [
+        server.scrape().value("grantex_active_grants"),
+        server.scrape().samples.get(("grantex_agent_active_grants", (("agent_id", issued.agent.id),))),
+    ]
+    ages = lambda: [server.scrape().value("grantex_snapshot_age_seconds", snapshot=name) for name in SNAPSHOTS]
+    wait_until(lambda: gauges() == [1, 1], "the gauges to be read", seconds=60, every=0.5)
+    cluster.freeze()
+    wait_until(lambda: min(ages()) > 8, "the gauges to get old", seconds=60, every=0.5)
+    assert gauges() == [1, 1], "they keep their values"
+    old = ages()
+    cluster.thaw()
+    wait_until(lambda: all(now < then for now, then in zip(ages(), old)), "the gauges to be read again", seconds=120, every=0.5)
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)

@@ -3,12 +3,17 @@
 import base64
 import hashlib
 import re
+import subprocess
 from collections import Counter
+from http import HTTPStatus
 
 import httpx
+import pytest
 
 from harness.developer import READ, WRITE
-from harness.logs import is_request, route_of
+from harness.flood import METHODS, Flood
+from harness.logs import is_request, route_of, template
+from harness.metrics import Scrape
 from harness.waiting import wait_until
 
 EXCHANGE = ("success", "invalid_request", "invalid_code", "reuse", "expired", "pkce", "plan_limit", "rate_limited", "error")
@@ -219,6 +224,64 @@ def test_unknown_paths_add_no_series(server):
 
     server.scrape()  # Makes the series of its own route, which it does not show yet.
     assert probe(20) == probe(30)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.timeout(600)
+def test_a_hundred_thousand_inventions_add_no_series(own_server, sign_up):
+    server = own_server(LOG_LEVEL="error")
+    sandbox = sign_up("sandbox", on=server)
+    issued = sandbox.issue()
+    marker = "zqx"
+    flood = Flood((server.http.base_url.host, server.http.base_url.port), sandbox.api_key, marker, seed=18)
+    seen = []
+    for _ in range(2):
+        flood.send(50_000)
+        text = server.http.get("/metrics").text
+        assert marker not in text.lower(), "something that a client invented"
+        checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+        seen.append(Scrape(text))
+    halfway, end = (set(scrape.samples) for scrape in seen)
+    assert {name for name, _ in end - halfway} <= {f"{HTTP.removesuffix('_count')}_{part}" for part in ("bucket", "count", "sum")}
+    # Of the histogram of requests a series begins when its route, method and status are first met: that ends as well.
+    routes = {template(dict(labels)["endpoint"]) for labels in seen[1].labels_of("grantex_rate_limit_hits_total")}
+    for labels in seen[1].labels_of(HTTP):
+        named = dict(labels)
+        assert named["method"] in (*METHODS, "other") and int(named["status_code"]) in iter(HTTPStatus), named
+        assert named["route"] in routes, named
+    assert len(end) < len(halfway) * 1.05
+    agents = {dict(labels)["agent_id"] for labels in seen[1].labels_of("grantex_agent_token_exchange_total")}
+    assert agents == {issued.agent.id, "other"}
+
+
+def test_each_agent_has_series_of_its_own(own_server, sign_up):
+    server = own_server()
+    sandbox = sign_up("sandbox", on=server)
+    first, second = sandbox.issue(), sandbox.issue()
+    sandbox.http.post("/v1/token", json={"code": "never-issued", "agentId": first.agent.id})
+    scrape = server.scrape()
+    exchanges = lambda agent, status: scrape.value("grantex_agent_token_exchange_total", agent_id=agent, status=status)
+    for issued in (first, second):
+        assert exchanges(issued.agent.id, "success") == 1
+        assert scrape.value("grantex_agent_authorize_duration_seconds_count", agent_id=issued.agent.id) == 1
+        assert scrape.value("grantex_agent_webhook_deliveries_total", agent_id=issued.agent.id, status="failed") == 0
+    assert exchanges("other", "invalid_code") == 1, "nobody knows whose code that would be"
+    assert scrape.value("grantex_agent_series") == 2
+    held = lambda agent: ("grantex_agent_active_grants", (("agent_id", agent),))
+    wait_until(
+        lambda: [server.scrape().samples.get(held(agent)) for agent in (first.agent.id, "other")] == [1, 0],
+        "the grants of agents to be counted", seconds=60, every=0.5,
+    )
+    assert sandbox.http.delete(f"/v1/agents/{first.agent.id}").status_code == 204
+    assert held(first.agent.id) not in server.scrape().samples
+    assert server.scrape().value("grantex_agent_series_evictions_total", reason="deleted") == 1
+
+
+def test_series_of_agents_can_be_switched_off(own_server, sign_up):
+    server = own_server(METRICS_AGENT_SERIES="0")
+    sign_up("sandbox", on=server).issue()
+    assert "agent_id=" not in server.http.get("/metrics").text
 
 
 def test_metrics_can_be_switched_off(own_server):

@@ -28,8 +28,13 @@ const BACKLOG: u32 = 2048;
 pub fn serve(config: Config) -> Result<(), Failure> {
     let metrics = match config.metrics.is_enabled {
         true => Some(
-            Metrics::new(env!("CARGO_PKG_VERSION"), &grantex_http::route_templates())
-                .map_err(Failure::of("setting up the metrics"))?,
+            Metrics::with_agents(
+                env!("CARGO_PKG_VERSION"),
+                &grantex_http::route_templates(),
+                config.metrics.agent_series,
+                Arc::new(SystemClock::new()),
+            )
+            .map_err(Failure::of("setting up the metrics"))?,
         ),
         false => None,
     };

@@ -35,6 +35,7 @@ fn events() -> Vec<Event> {
         status_code: Some(503),
         attempt: 2,
         error: "the receiver answered 503".into(),
+        agent_id: Some(agent_id.clone()),
     };
     let policy_id = PolicyId::parse(&format!("pol_{ulid}")).unwrap();
     let policy = PolicyRef::Policy(policy_id.clone());
@@ -87,6 +88,7 @@ fn events() -> Vec<Event> {
         },
         Event::TokenExchangeRejected {
             status: ExchangeStatus::Pkce,
+            agent_id: Some(agent_id.clone()),
         },
         Event::TokenRefreshRejected {
             status: RefreshStatus::Expired,
@@ -97,7 +99,8 @@ fn events() -> Vec<Event> {
             scopes: scopes.clone(),
         },
         Event::AuthorizeRejected {
-            status: AuthorizeStatus::AgentNotFound,
+            status: AuthorizeStatus::PlanLimit,
+            agent_id: Some(agent_id.clone()),
         },
         Event::AuthRequestApproved {
             agent_id: agent_id.clone(),
@@ -160,7 +163,7 @@ fn events() -> Vec<Event> {
         },
         Event::ApiKeyRotated { developer_id },
         Event::AgentChanged {
-            agent_id,
+            agent_id: agent_id.clone(),
             change: AgentChange::Deleted,
         },
         Event::WebhookChanged {
@@ -179,6 +182,7 @@ fn events() -> Vec<Event> {
             status_code: 204,
             attempt: 1,
             since_event: Duration::from_millis(12),
+            agent_id: Some(agent_id.clone()),
         },
         Event::WebhookDeliveryRetried(failure.clone()),
         Event::WebhookDeliveryFailed(failure),

@@ -132,6 +132,7 @@ impl EventMetrics {
 
 impl Observer for Metrics {
     fn observe(&self, event: &Event, latency: Duration) {
+        self.0.agents.observe(event, latency);
         let to = &self.0.events;
         match event {
             Event::GrantCreated {
@@ -155,7 +156,7 @@ impl Observer for Metrics {
                 to.cascade_size.record(*cascade_count as f64);
             }
             Event::TokenExchanged(_) => to.exchange(ExchangeStatus::Success, latency),
-            Event::TokenExchangeRejected { status } => to.exchange(*status, latency),
+            Event::TokenExchangeRejected { status, .. } => to.exchange(*status, latency),
             Event::TokenRefreshed(_) => to.refresh(RefreshStatus::Success, latency),
             Event::RefreshReplayed { .. } => to.refresh(RefreshStatus::Replayed, latency),
             Event::TokenRefreshRejected { status } => to.refresh(*status, latency),
@@ -164,7 +165,7 @@ impl Observer for Metrics {
             Event::CodeReuseDetected { .. } => to.reuse.increment(ReuseKind::Code),
             Event::RefreshReuseDetected { .. } => to.reuse.increment(ReuseKind::RefreshToken),
             Event::AuthRequestOpened { .. } => to.authorize(AuthorizeStatus::Success, latency),
-            Event::AuthorizeRejected { status } => to.authorize(*status, latency),
+            Event::AuthorizeRejected { status, .. } => to.authorize(*status, latency),
             // A policy's refusal is counted by the rejection that follows, a person's decision by the consent.
             Event::AuthRequestApproved { .. } | Event::AuthRequestDenied { .. } | Event::PolicyDenied { .. } => {}
             Event::PolicyEvaluated { decision, took } => {

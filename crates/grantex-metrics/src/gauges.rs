@@ -1,17 +1,19 @@
 //! Gauges that are set from a snapshot, jobs, and the log's own counters.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use grantex_core::clock::Timestamp;
+use grantex_core::clock::{Clock, Timestamp};
 use grantex_core::store::{Backlog, WebhookCensus};
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::Metrics;
-use crate::catalogue::{database, grants, jobs, keys, logs, tokens, webhooks};
+use crate::catalogue::{database, grants, jobs, keys, logs, snapshots, tokens, webhooks};
 use crate::exporter::Registry;
 use crate::family::{Counters, Gauges, Histograms};
 use crate::label::{
-    Closed as _, EndpointState, JanitorTable, Job, JobStatus, LogLevel, Pool, QueueState, SigningKeyState,
+    EndpointState, JanitorTable, Job, JobStatus, LogLevel, Pool, QueueState, SigningKeyState, Snapshot,
 };
 
 /// The state of one pool.
@@ -44,10 +46,15 @@ pub(crate) struct GaugeMetrics {
     janitor_rows: Counters<JanitorTable>,
     log_lines: Counters<LogLevel>,
     log_dropped: Counter,
+    ages: Gauges<Snapshot>,
+    /// When gauges were last set, in milliseconds of the monotonic clock.
+    set_at: Vec<(Snapshot, AtomicU64)>,
+    clock: Arc<dyn Clock>,
 }
 
 impl GaugeMetrics {
-    pub(crate) fn of(registry: &Registry) -> Self {
+    pub(crate) fn of(registry: &Registry, clock: Arc<dyn Clock>) -> Self {
+        let now = millis(clock.monotonic());
         Self {
             active_grants: registry.gauge(&grants::ACTIVE, &[]),
             signing_keys: Gauges::of(registry, &keys::SIGNING),
@@ -59,19 +66,46 @@ impl GaugeMetrics {
             webhook_queue: Gauges::of(registry, &webhooks::QUEUE_DEPTH),
             webhook_oldest: registry.gauge(&webhooks::OLDEST_PENDING, &[]),
             webhook_endpoints: Gauges::of(registry, &webhooks::ENDPOINTS),
-            job_success: Counters::of(registry, &jobs::RUNS, &[("status", JobStatus::Success.text())]),
-            job_error: Counters::of(registry, &jobs::RUNS, &[("status", JobStatus::Error.text())]),
+            job_success: Counters::of(registry, &jobs::RUNS, &[("status", JobStatus::Success.as_str())]),
+            job_error: Counters::of(registry, &jobs::RUNS, &[("status", JobStatus::Error.as_str())]),
             job_duration: Histograms::of(registry, &jobs::DURATION),
             job_last_success: Gauges::of(registry, &jobs::LAST_SUCCESS),
             job_rows: Counters::of(registry, &jobs::ROWS, &[]),
             janitor_rows: Counters::of(registry, &jobs::JANITOR_ROWS, &[]),
             log_lines: Counters::of(registry, &logs::LINES, &[]),
             log_dropped: registry.counter(&logs::DROPPED, &[]),
+            ages: Gauges::of(registry, &snapshots::AGE),
+            set_at: Snapshot::ALL
+                .iter()
+                .map(|source| (*source, AtomicU64::new(now)))
+                .collect(),
+            clock,
+        }
+    }
+
+    /// Sets how old the gauges are that are read from the database.
+    pub(crate) fn set_ages(&self) {
+        let now = millis(self.clock.monotonic());
+        for (source, at) in &self.set_at {
+            let age = now.saturating_sub(at.load(Ordering::Relaxed));
+            self.ages.set(*source, age as f64 / 1_000.0);
         }
     }
 }
 
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Metrics {
+    /// Notes that gauges were just read from the database and set.
+    pub fn snapshot_taken(&self, source: Snapshot) {
+        let gauges = &self.0.gauges;
+        if let Some((_, at)) = gauges.set_at.iter().find(|(known, _)| *known == source) {
+            at.store(millis(gauges.clock.monotonic()), Ordering::Relaxed);
+        }
+    }
+
     /// Sets how many grants are active.
     pub fn set_active_grants(&self, count: i64) {
         self.0.gauges.active_grants.set(count as f64);

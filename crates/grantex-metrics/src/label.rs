@@ -50,6 +50,8 @@ closed! {
         DeletedAgents = "deleted_agents",
         /// Counts what waits to be delivered.
         WebhookBacklog = "webhook_backlog",
+        /// Counts the active grants of the busiest agents.
+        AgentGrants = "agent_grants",
         /// Removes what is over.
         Janitor = "janitor",
     }
@@ -218,6 +220,32 @@ closed! {
         High = "high",
         /// Act now.
         Critical = "critical",
+    }
+}
+
+closed! {
+    /// Why an agent lost its series.
+    pub enum EvictionReason {
+        /// Another agent is much busier.
+        Displaced = "displaced",
+        /// Nothing happened for long.
+        Idle = "idle",
+        /// The agent was deleted.
+        Deleted = "deleted",
+    }
+}
+
+closed! {
+    /// Gauges that are read from the database together.
+    pub enum Snapshot {
+        /// How many signing keys there are.
+        SigningKeys = "signing_keys",
+        /// How many grants are active.
+        ActiveGrants = "active_grants",
+        /// What waits to be delivered, and how endpoints stand.
+        Webhooks = "webhooks",
+        /// How many grants of single agents are active.
+        Agents = "agents",
     }
 }
 

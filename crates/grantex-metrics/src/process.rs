@@ -55,12 +55,9 @@ pub(crate) fn render() -> String {
 
 fn write(text: &mut String, metric: &Metric, value: Option<f64>) {
     if let Some(value) = value {
-        let (name, kind) = (metric.name, metric.kind.as_str());
-        let _ = write!(
-            text,
-            "# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}\n\n",
-            metric.help
-        );
+        let _ = metric
+            .write_head(text)
+            .and_then(|()| writeln!(text, "{} {value}\n", metric.name));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What does one agent do?
 
 use crate::model::{Dashboard, Link, Row, Unit, Values, Variable, gauge, lines, row, stacked, stat, table};
-use crate::promql::{CHOSEN, growth, max, quantile, rate, rate_by, share, sum_by};
+use crate::promql::{CHOSEN, growth, max, max_by, quantile, rate, rate_by, share, sum};
 
 const EXCHANGES: &str = r#"grantex_agent_token_exchange_total{agent_id="$agent_id"}"#;
 const EXCHANGED: &str = r#"grantex_agent_token_exchange_total{agent_id="$agent_id",status="success"}"#;
@@ -169,9 +169,24 @@ fn all_agents() -> Row {
             )
             .width(12)
             .query(
-                format!("topk(10, {})", sum_by("agent_id", "grantex_agent_active_grants")),
+                format!("topk(10, {})", max_by("agent_id", "grantex_agent_active_grants")),
                 "{{agent_id}}",
             ),
+            lines(
+                "Agents with Series",
+                "How many agents have series of their own, on all servers together. At the limit all the time: \
+                raise METRICS_AGENT_SERIES, if Prometheus has room for 34 series an agent and server.",
+            )
+            .width(12)
+            .query(sum("grantex_agent_series"), "agents"),
+            lines(
+                "Agents that Lost Their Series",
+                "displaced: more agents are busy than may have series. Much of it makes new series all the time: \
+                raise METRICS_AGENT_SERIES.",
+            )
+            .width(12)
+            .unit(Unit::PerSecond)
+            .query(rate_by("reason", "grantex_agent_series_evictions_total"), "{{reason}}"),
         ],
     )
 }

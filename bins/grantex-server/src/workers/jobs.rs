@@ -6,12 +6,15 @@ use std::time::Duration;
 use grantex_core::clock::Timestamp;
 use grantex_core::error::chain;
 use grantex_core::sweep::Retention;
-use grantex_metrics::{JanitorTable, Job, Metrics};
+use grantex_metrics::{JanitorTable, Job, Metrics, Snapshot};
 use slog::{Logger, debug, error, info};
 
 use super::gauges;
 use crate::app::Assembly;
 use crate::keys::measured;
+
+/// Among how many of its last grants those of an agent are counted: some milliseconds of reading.
+const LAST_GRANTS: u64 = 10_000;
 
 type Outcome = Result<u64, Box<dyn Error>>;
 
@@ -46,6 +49,7 @@ impl Jobs {
             Job::DeletedAgents => self.deleted_agents().await,
             Job::Janitor => self.janitor().await,
             Job::WebhookBacklog => self.webhook_backlog().await,
+            Job::AgentGrants => self.agent_grants().await,
         };
         let took = self.assembly.clock.monotonic().saturating_sub(began);
         match outcome {
@@ -86,6 +90,7 @@ impl Jobs {
         if let Some(metrics) = &self.metrics {
             metrics.janitor_removed(JanitorTable::SigningKeys, u64::try_from(removed.len()).unwrap_or(0));
             gauges::signing_keys(metrics, &self.assembly).await?;
+            metrics.snapshot_taken(Snapshot::SigningKeys);
         }
         Ok(u64::try_from(removed.len()).unwrap_or(0))
     }
@@ -94,6 +99,7 @@ impl Jobs {
         let expired = self.assembly.grantex.sweep_expired().await?;
         if let Some(metrics) = &self.metrics {
             metrics.set_active_grants(self.assembly.grantex.total_active_grants().await?);
+            metrics.snapshot_taken(Snapshot::ActiveGrants);
         }
         Ok(expired)
     }
@@ -121,6 +127,23 @@ impl Jobs {
             let grantex = &self.assembly.grantex;
             let (backlog, census) = (grantex.webhook_backlog().await?, grantex.webhook_census().await?);
             metrics.set_webhooks(&backlog, &census, grantex.now());
+            metrics.snapshot_taken(Snapshot::Webhooks);
+        }
+        Ok(0)
+    }
+
+    /// Counts the grants of the agents that have series, one after another, so that no connection is held for long; changes nothing.
+    async fn agent_grants(&self) -> Outcome {
+        if let Some(metrics) = &self.metrics {
+            let grantex = &self.assembly.grantex;
+            let mut counts = Vec::new();
+            for agent in metrics.busiest_agents() {
+                let count = grantex.count_agent_grants(&agent, LAST_GRANTS).await?;
+                counts.push((agent, count));
+            }
+            let total = grantex.total_active_grants().await?;
+            metrics.set_agent_grants(&counts, u64::try_from(total).unwrap_or(0));
+            metrics.snapshot_taken(Snapshot::Agents);
         }
         Ok(0)
     }

@@ -32,6 +32,8 @@ const EXPIRED: Duration = Duration::from_secs(5);
 const DELETED_AGENTS: Duration = Duration::from_secs(5);
 /// How often what waits to be delivered is counted.
 const BACKLOG: Duration = Duration::from_secs(5);
+/// How often the grants of the busiest agents are counted.
+const AGENT_GRANTS: Duration = Duration::from_secs(15);
 /// How often gauges are set and histograms are folded.
 const GAUGES: Duration = Duration::from_secs(5);
 
@@ -84,6 +86,9 @@ pub async fn start(
     }
     if jobs.has_metrics() {
         running.push(spawn(BACKLOG, stopping, &jobs, Job::WebhookBacklog));
+        if config.metrics.agent_series > 0 {
+            running.push(spawn(AGENT_GRANTS, stopping, &jobs, Job::AgentGrants));
+        }
         let ticker = Ticker::new(GAUGES, stopping.clone());
         running.push(rt::spawn(ticker.run(async move || jobs.set_gauges())));
     }

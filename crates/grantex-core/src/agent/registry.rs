@@ -169,6 +169,14 @@ impl<S: Store> Grantex<S> {
             .await
     }
 
+    /// How many of an agent's last `among` grants are in force: for gauges. Reads `among` rows at most.
+    pub async fn count_agent_grants(&self, id: &AgentId, among: u64) -> Result<u64, StoreError> {
+        let (id, now) = (id.clone(), self.now());
+        self.store
+            .read(move |tx| Box::pin(async move { tx.count_agent_grants(&id, now, among).await }))
+            .await
+    }
+
     /// Revokes what deleted agents left behind; returns how many of their grants were revoked, not counting descendants. To be
     /// run every few seconds. An agent's grants are revoked over several units, and several runs if there are very many.
     pub async fn clear_deleted_agents(&self, ctx: &Context) -> Result<u64, StoreError> {

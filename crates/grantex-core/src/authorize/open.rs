@@ -102,21 +102,26 @@ impl<S: Store> Grantex<S> {
         command: Authorize,
     ) -> Result<Authorized, AuthorizeError> {
         ctx.enter();
-        let result = self.try_authorize(ctx, developer, command).await;
+        let mut agent_id = None;
+        let result = self.try_authorize(ctx, developer, command, &mut agent_id).await;
         if let Err(error) = &result {
-            self.emit(ctx, &Event::AuthorizeRejected { status: error.status() });
+            let status = error.status();
+            self.emit(ctx, &Event::AuthorizeRejected { status, agent_id });
         }
         result
     }
 
+    /// `known` becomes the agent, once it is known to be the developer's.
     async fn try_authorize(
         &self,
         ctx: &Context,
         developer: &Developer,
         command: Authorize,
+        known: &mut Option<AgentId>,
     ) -> Result<Authorized, AuthorizeError> {
         let agent_id = command.agent_id.clone().ok_or(AuthorizeError::AgentNotFound)?;
         let (agent, active) = self.agent_and_active_grants(developer, agent_id).await?;
+        *known = agent.as_ref().map(|agent| agent.id.clone());
         PlanLimit::check(developer.plan.max_active_grants(), active, "active grants")?;
         let agent = agent
             .filter(|agent| agent.status == AgentStatus::Active)

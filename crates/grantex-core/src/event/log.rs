@@ -9,6 +9,7 @@ use std::time::Duration;
 use slog::{KV, Level, Logger, Record, Serializer};
 
 use super::{DeliveryFailure, Event, TokenIssue};
+use crate::id::AgentId;
 use crate::scope::Scopes;
 
 impl Event {
@@ -158,11 +159,13 @@ impl KV for Line<'_> {
             }
             Event::GrantRevoked {
                 grant_id,
+                agent_id,
                 revoked_by,
                 cascade_count,
                 ..
             } => {
                 out.emit_str("grantId".into(), grant_id.as_str())?;
+                out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_str("revokedBy".into(), revoked_by.as_str())?;
                 out.emit_u64("cascadeCount".into(), *cascade_count)?;
             }
@@ -189,9 +192,15 @@ impl KV for Line<'_> {
                 out.emit_str("agentId".into(), agent_id.as_str())?;
                 out.emit_bool("revoked".into(), *is_revoked)?;
             }
-            Event::TokenExchangeRejected { status } => out.emit_str("reason".into(), status.as_str())?,
+            Event::TokenExchangeRejected { status, agent_id } => {
+                agent(out, agent_id.as_ref())?;
+                out.emit_str("reason".into(), status.as_str())?;
+            }
             Event::TokenRefreshRejected { status } => out.emit_str("reason".into(), status.as_str())?,
-            Event::AuthorizeRejected { status } => out.emit_str("reason".into(), status.as_str())?,
+            Event::AuthorizeRejected { status, agent_id } => {
+                agent(out, agent_id.as_ref())?;
+                out.emit_str("reason".into(), status.as_str())?;
+            }
             Event::AuthRequestOpened {
                 agent_id,
                 principal_id,
@@ -272,9 +281,15 @@ impl KV for Line<'_> {
                     out.emit_str("tokenId".into(), id.as_str())?;
                 }
             }
-            Event::TokenRevoked { token_id, grant_id, .. } => {
+            Event::TokenRevoked {
+                token_id,
+                grant_id,
+                agent_id,
+                ..
+            } => {
                 out.emit_str("tokenId".into(), token_id.as_str())?;
                 out.emit_str("grantId".into(), grant_id.as_str())?;
+                out.emit_str("agentId".into(), agent_id.as_str())?;
             }
             Event::DeveloperSignedUp { developer_id } | Event::ApiKeyRotated { developer_id } => {
                 out.emit_str("developerId".into(), developer_id.as_str())?;
@@ -296,9 +311,11 @@ impl KV for Line<'_> {
                 webhook_id,
                 status_code,
                 attempt,
+                agent_id,
                 ..
             } => {
                 out.emit_str("webhookId".into(), webhook_id.as_str())?;
+                agent(out, agent_id.as_ref())?;
                 out.emit_u32("statusCode".into(), u32::from(*status_code))?;
                 out.emit_u32("attempt".into(), *attempt)?;
             }
@@ -332,6 +349,7 @@ impl KV for Line<'_> {
 impl DeliveryFailure {
     fn fields(&self, out: &mut dyn Serializer) -> slog::Result {
         out.emit_str("webhookId".into(), self.webhook_id.as_str())?;
+        agent(out, self.agent_id.as_ref())?;
         out.emit_str("url".into(), &self.url)?;
         match self.status_code {
             Some(status) => out.emit_u32("statusCode".into(), u32::from(status))?,
@@ -340,6 +358,10 @@ impl DeliveryFailure {
         out.emit_u32("attempt".into(), self.attempt)?;
         out.emit_str("error".into(), &self.error)
     }
+}
+
+fn agent(out: &mut dyn Serializer, id: Option<&AgentId>) -> slog::Result {
+    id.map_or(Ok(()), |id| out.emit_str("agentId".into(), id.as_str()))
 }
 
 fn unlogged_count(out: &mut dyn Serializer, count: u64) -> slog::Result {

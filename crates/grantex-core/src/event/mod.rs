@@ -105,6 +105,8 @@ pub enum Event {
     TokenExchangeRejected {
         /// Why.
         status: ExchangeStatus,
+        /// Whose code it was, if the agent that presented it may know.
+        agent_id: Option<AgentId>,
     },
     /// A refresh ended without tokens.
     TokenRefreshRejected {
@@ -124,6 +126,8 @@ pub enum Event {
     AuthorizeRejected {
         /// Why.
         status: AuthorizeStatus,
+        /// The agent, if the developer has it.
+        agent_id: Option<AgentId>,
     },
     /// The principal, or a sandbox developer in their place, approved. Counted by [`Event::Consent`].
     AuthRequestApproved {
@@ -274,6 +278,8 @@ pub enum Event {
         attempt: u32,
         /// The time from the event to the receiver's answer.
         since_event: Duration,
+        /// The agent that the event is about.
+        agent_id: Option<AgentId>,
     },
     /// An attempt failed and will be repeated. The latency that is observed with it is the attempt's.
     WebhookDeliveryRetried(DeliveryFailure),
@@ -382,6 +388,8 @@ pub struct DeliveryFailure {
     pub attempt: u32,
     /// What went wrong.
     pub error: String,
+    /// The agent that the event is about.
+    pub agent_id: Option<AgentId>,
 }
 
 closed! {

@@ -134,6 +134,8 @@ pub trait GrantReads {
         after: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page<GrantId>, StoreError>;
+    /// How many of an agent's last `among` grants are in force. Reads `among` rows at most.
+    async fn count_agent_grants(&mut self, agent: &AgentId, now: Timestamp, among: u64) -> Result<u64, StoreError>;
     /// Whether a principal has a grant in force.
     async fn has_active_grant(
         &mut self,

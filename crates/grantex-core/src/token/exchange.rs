@@ -99,18 +99,22 @@ impl<S: Store> Grantex<S> {
         command: ExchangeCode,
     ) -> Result<IssuedToken, ExchangeError> {
         ctx.enter();
-        let result = self.try_exchange(ctx, developer, command).await;
+        let mut agent_id = None;
+        let result = self.try_exchange(ctx, developer, command, &mut agent_id).await;
         if let Err(error) = &result {
-            self.emit(ctx, &Event::TokenExchangeRejected { status: error.status() });
+            let status = error.status();
+            self.emit(ctx, &Event::TokenExchangeRejected { status, agent_id });
         }
         result
     }
 
+    /// `known` becomes the agent, once the code is known to be its.
     async fn try_exchange(
         &self,
         ctx: &Context,
         developer: &Developer,
         command: ExchangeCode,
+        known: &mut Option<AgentId>,
     ) -> Result<IssuedToken, ExchangeError> {
         let code_hash = command.code.sha256();
         let (request, agent) = self
@@ -123,6 +127,7 @@ impl<S: Store> Grantex<S> {
         if !is_for_caller {
             return Err(ExchangeError::InvalidCode);
         }
+        *known = command.agent_id;
         // Before the agent is looked at: a stolen code is noticed while the agent is suspended, too.
         if let AuthRequestState::Consumed {
             consumed_at, grant_id, ..

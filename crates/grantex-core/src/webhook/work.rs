@@ -9,6 +9,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::health::Breaker;
 use super::send::{Outgoing, Received, SendError};
 use super::{Delivery, DeliveryStatus, DisabledReason, Webhook, WebhookState, signature};
@@ -17,7 +19,7 @@ use crate::context::Context;
 use crate::error::StoreError;
 use crate::event::{DeliveryFailure, Event};
 use crate::grantex::Grantex;
-use crate::id::{DeliveryId, WebhookId};
+use crate::id::{AgentId, DeliveryId, WebhookId};
 use crate::secret::Secret;
 use crate::store::{Backlog, Store, WebhookCensus};
 
@@ -346,6 +348,7 @@ impl<S: Store> Grantex<S> {
     fn judge(&self, attempt: &Attempt) -> Verdict {
         let (number, delivery) = (attempt.delivery.attempts.saturating_add(1), &attempt.delivery);
         let last_status = attempt.outcome.ok().map(|received| received.status);
+        let agent_id = agent_of(&delivery.payload);
         let change = |status, next_attempt_at, last_error| DeliveryChange {
             id: delivery.id.clone(),
             status,
@@ -365,6 +368,7 @@ impl<S: Store> Grantex<S> {
                         status_code: received.status,
                         attempt: number,
                         since_event: since(delivery.created_at, attempt.ended_at),
+                        agent_id,
                     },
                     is_gone: false,
                 };
@@ -386,6 +390,7 @@ impl<S: Store> Grantex<S> {
             status_code: last_status,
             attempt: number,
             error: error.clone(),
+            agent_id,
         };
         let error = Some(error.chars().take(MAX_ERROR).collect());
         match delay {
@@ -413,6 +418,22 @@ struct Verdict {
 /// Query strings of receivers often hold credentials; they stay out of the log.
 fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// The agent that an event is about, from its payload.
+fn agent_of(payload: &str) -> Option<AgentId> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        data: Data<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow, rename = "agentId")]
+        agent_id: Option<&'a str>,
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(payload).ok()?;
+    AgentId::parse(envelope.data.agent_id?)
 }
 
 fn since(from: Timestamp, to: Timestamp) -> Duration {

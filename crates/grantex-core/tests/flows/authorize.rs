@@ -194,13 +194,16 @@ async fn only_registered_scopes_of_active_agents_within_the_maximum_may_be_asked
         world.authorize(command).await,
         Err(AuthorizeError::AgentNotFound)
     ));
-    let rejected = |status| Event::AuthorizeRejected { status };
+    let rejected = |status, agent: Option<&grantex_core::id::AgentId>| Event::AuthorizeRejected {
+        status,
+        agent_id: agent.cloned(),
+    };
     assert_eq!(
         world.recorder.take(),
         [
-            rejected(AuthorizeStatus::InvalidRequest),
-            rejected(AuthorizeStatus::InvalidRequest),
-            rejected(AuthorizeStatus::AgentNotFound)
+            rejected(AuthorizeStatus::InvalidRequest, Some(&agent.id)),
+            rejected(AuthorizeStatus::InvalidRequest, Some(&agent.id)),
+            rejected(AuthorizeStatus::AgentNotFound, None)
         ]
     );
 }

@@ -42,6 +42,7 @@ async fn a_refusal_is_a_warning_with_its_reason() {
         &world.ctx(),
         &Event::TokenExchangeRejected {
             status: ExchangeStatus::Pkce,
+            agent_id: None,
         },
     );
     let lines = world.log.take();

@@ -79,7 +79,8 @@ async fn an_early_second_use_of_a_code_is_refused_and_harms_nothing() {
     assert_eq!(
         events[1..],
         [Event::TokenExchangeRejected {
-            status: ExchangeStatus::Reuse
+            status: ExchangeStatus::Reuse,
+            agent_id: Some(agent.id.clone()),
         }]
     );
     assert!(world.verify(&token.jwt).await.is_ok());
@@ -234,7 +235,8 @@ async fn a_full_plan_refuses_and_leaves_the_code_usable() {
     assert_eq!(
         world.recorder.take(),
         [Event::TokenExchangeRejected {
-            status: ExchangeStatus::PlanLimit
+            status: ExchangeStatus::PlanLimit,
+            agent_id: Some(agent.id.clone()),
         }]
     );
     world
@@ -259,7 +261,8 @@ async fn a_store_that_fails_leaves_the_code_usable_and_is_counted() {
     assert_eq!(
         world.recorder.take(),
         [Event::TokenExchangeRejected {
-            status: ExchangeStatus::Error
+            status: ExchangeStatus::Error,
+            agent_id: Some(agent.id.clone()),
         }]
     );
     assert!(world.exchange(&agent, &code).await.is_ok());

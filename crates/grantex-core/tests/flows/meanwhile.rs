@@ -123,7 +123,13 @@ async fn an_agent_that_is_stopped_beside_an_exchange_gets_nothing() {
         Err(ExchangeError::InvalidCode)
     ));
     let status = ExchangeStatus::InvalidCode;
-    assert_eq!(rejection(&world), Event::TokenExchangeRejected { status });
+    assert_eq!(
+        rejection(&world),
+        Event::TokenExchangeRejected {
+            status,
+            agent_id: Some(agent.id.clone())
+        }
+    );
     assert_eq!(world.active_grants().await, 0);
 
     world.set_status(&agent, AgentStatus::Active).await;
@@ -154,7 +160,13 @@ async fn a_code_that_expires_while_its_exchange_waits_is_expired() {
         Err(ExchangeError::Expired)
     ));
     let status = ExchangeStatus::Expired;
-    assert_eq!(rejection(&world), Event::TokenExchangeRejected { status });
+    assert_eq!(
+        rejection(&world),
+        Event::TokenExchangeRejected {
+            status,
+            agent_id: Some(agent.id.clone())
+        }
+    );
 }
 
 #[tokio::test]

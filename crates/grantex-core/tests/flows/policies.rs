@@ -170,6 +170,7 @@ async fn a_deny_policy_refuses_and_is_named_everywhere() {
     assert!(matches!(events[1], Event::AuthRequestDenied { .. }));
     let rejected = Event::AuthorizeRejected {
         status: AuthorizeStatus::Denied,
+        agent_id: Some(agent.id.clone()),
     };
     assert_eq!(events[2..], [rejected], "counted once");
     assert_eq!(world.policy_id_in_log("auth_request.denied"), policy.id.as_str());
@@ -219,6 +220,7 @@ async fn a_deny_policy_stops_an_exchange_and_the_code_stays_usable() {
     ));
     let rejected = Event::TokenExchangeRejected {
         status: ExchangeStatus::Denied,
+        agent_id: Some(agent.id.clone()),
     };
     assert_eq!(events[2], rejected);
     assert_eq!(world.policy_id_in_log("policy.denied"), policy.id.as_str());

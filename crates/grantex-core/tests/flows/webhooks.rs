@@ -329,7 +329,7 @@ async fn a_delivery_that_fails_is_tried_again_on_schedule_and_then_given_up() {
     assert_eq!(
         serde_json::to_value(&line.fields).unwrap(),
         json!({
-            "webhookId": id, "url": "https://receiver.example/hook", "statusCode": 500, "attempt": 5,
+            "webhookId": id, "agentId": agent.id, "url": "https://receiver.example/hook", "statusCode": 500, "attempt": 5,
             "error": "the receiver answered 500", "latencyMs": 40,
         })
     );
@@ -484,6 +484,7 @@ async fn gone_disables_at_once_and_tells_everybody_else() {
         status_code: Some(410),
         attempt: 1,
         error: "the receiver answered 410".into(),
+        agent_id: Some(agent.id.clone()),
     };
     let disabled = Event::WebhookDisabled {
         webhook_id: gone.clone(),
@@ -768,6 +769,7 @@ async fn several_attempts_are_taken_down_together() {
         status_code: 200,
         attempt: 1,
         since_event: Duration::from_secs(2),
+        agent_id: Some(agent.id.clone()),
     };
     assert_eq!(events[0], delivered);
     let webhook = world.seen(&id).await;

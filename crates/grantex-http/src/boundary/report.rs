@@ -19,12 +19,15 @@ pub(super) fn refusal<S: Store>(call: &Call<S>, status: StatusCode) {
     let event = match (counted, Refused::of(status)) {
         (Counted::Exchange, Refused::Limited) => Event::TokenExchangeRejected {
             status: ExchangeStatus::RateLimited,
+            agent_id: None,
         },
         (Counted::Exchange, Refused::Invalid) => Event::TokenExchangeRejected {
             status: ExchangeStatus::InvalidRequest,
+            agent_id: None,
         },
         (Counted::Exchange, Refused::Failed) => Event::TokenExchangeRejected {
             status: ExchangeStatus::Error,
+            agent_id: None,
         },
         (Counted::Refresh, Refused::Limited) => Event::TokenRefreshRejected {
             status: RefreshStatus::RateLimited,
@@ -37,12 +40,15 @@ pub(super) fn refusal<S: Store>(call: &Call<S>, status: StatusCode) {
         },
         (Counted::Authorize, Refused::Limited) => Event::AuthorizeRejected {
             status: AuthorizeStatus::RateLimited,
+            agent_id: None,
         },
         (Counted::Authorize, Refused::Invalid) => Event::AuthorizeRejected {
             status: AuthorizeStatus::InvalidRequest,
+            agent_id: None,
         },
         (Counted::Authorize, Refused::Failed) => Event::AuthorizeRejected {
             status: AuthorizeStatus::Error,
+            agent_id: None,
         },
     };
     call.app.grantex.emit(call.context(), &event);

@@ -27,7 +27,8 @@ async fn a_store_that_cannot_be_read_is_503_and_nothing_was_done() {
     assert_eq!(
         app.events(),
         [Event::TokenExchangeRejected {
-            status: ExchangeStatus::Error
+            status: ExchangeStatus::Error,
+            agent_id: None,
         }],
         "counted although no flow began"
     );

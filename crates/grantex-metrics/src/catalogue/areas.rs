@@ -13,7 +13,7 @@ macro_rules! areas {
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{
-                    AnomalyType, Closed as _, EndpointState, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
+                    AnomalyType, Closed as _, EndpointState, EvictionReason, Snapshot, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
                     Pool, QueueState, ReuseKind, Severity, SigningKeyState, StreamEnd, StreamTransport, WebhookStatus,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
@@ -150,6 +150,51 @@ areas! {
         CHANGES = Metric::counter("grantex_policy_changes_total", "Policies and bundles made, changed and removed.")
             .labelled(&[Label::closed("change", PolicyChange::texts)]);
     }
+    single_agents: "Single agents" {
+        EXCHANGES = Metric::counter(
+            "grantex_agent_token_exchange_total",
+            "Token exchange attempts of single agents, by how they ended.",
+        )
+        .labelled(&[
+            Label { name: "agent_id", values: Values::Agents },
+            Label::closed("status", ExchangeStatus::texts),
+        ])
+        .unrecorded();
+        AUTHORIZE_DURATION = Metric::histogram(
+            "grantex_agent_authorize_duration_seconds",
+            REQUEST_SECONDS,
+            "Authorization request duration of single agents, whatever the answer.",
+        )
+        .labelled(&[Label { name: "agent_id", values: Values::Agents }])
+        .unrecorded();
+        ANOMALIES = Metric::counter("grantex_agent_anomalies_total", "Anomalies of single agents.")
+            .labelled(&[
+                Label { name: "agent_id", values: Values::Agents },
+                Label::closed("severity", Severity::texts),
+            ])
+            .unrecorded();
+        DELIVERIES = Metric::counter(
+            "grantex_agent_webhook_deliveries_total",
+            "Outcomes of delivering events about single agents.",
+        )
+        .labelled(&[
+            Label { name: "agent_id", values: Values::Agents },
+            Label::closed("status", WebhookStatus::texts),
+        ])
+        .unrecorded();
+        ACTIVE_GRANTS = Metric::gauge(
+            "grantex_agent_active_grants",
+            "Active grants of single agents, among the last 10,000 of each; all others are counted under other.",
+        )
+        .labelled(&[Label { name: "agent_id", values: Values::Agents }])
+        .unrecorded();
+        SERIES = Metric::gauge("grantex_agent_series", "Agents that have series of their own.");
+        EVICTIONS = Metric::counter(
+            "grantex_agent_series_evictions_total",
+            "Agents that lost their series, by the reason.",
+        )
+        .labelled(&[Label::closed("reason", EvictionReason::texts)]);
+    }
     limits: "Rate limits" {
         HITS = Metric::counter("grantex_rate_limit_hits_total", "Requests that a rate limit refused, by route template.")
             .labelled(&[Label { name: "endpoint", values: Values::Routes }]);
@@ -231,6 +276,13 @@ areas! {
         JANITOR_ROWS = Metric::counter("grantex_janitor_rows_removed_total", "Rows that the janitor removed, by table.")
             .labelled(&[Label::closed("table", JanitorTable::texts)]);
     }
+    snapshots: "Snapshots" {
+        AGE = Metric::gauge(
+            "grantex_snapshot_age_seconds",
+            "Age of what gauges tell of the database; they keep their values while it does not answer.",
+        )
+        .labelled(&[Label::closed("snapshot", Snapshot::texts)]);
+    }
     logs: "Log" {
         LINES = Metric::counter("grantex_log_lines_total", "Log lines, by level, written or dropped.")
             .labelled(&[Label::closed("level", LogLevel::texts)]);
@@ -241,12 +293,12 @@ areas! {
             .labelled(&[Label { name: "version", values: Values::Fixed("the version") }]);
     }
     process: "Process" {
-        CPU = Metric::counter("process_cpu_seconds_total", "User and system CPU time spent.");
-        RESIDENT = Metric::gauge("process_resident_memory_bytes", "Resident memory.");
-        VIRTUAL = Metric::gauge("process_virtual_memory_bytes", "Virtual memory.");
-        OPEN_FDS = Metric::gauge("process_open_fds", "Open file descriptors.");
-        MAX_FDS = Metric::gauge("process_max_fds", "Limit of open file descriptors.");
-        THREADS = Metric::gauge("process_threads", "Threads.");
-        START_TIME = Metric::gauge("process_start_time_seconds", "When the process started, since the Unix epoch.");
+        CPU = Metric::counter("process_cpu_seconds_total", "User and system CPU time spent.").unrecorded();
+        RESIDENT = Metric::gauge("process_resident_memory_bytes", "Resident memory.").unrecorded();
+        VIRTUAL = Metric::gauge("process_virtual_memory_bytes", "Virtual memory.").unrecorded();
+        OPEN_FDS = Metric::gauge("process_open_fds", "Open file descriptors.").unrecorded();
+        MAX_FDS = Metric::gauge("process_max_fds", "Limit of open file descriptors.").unrecorded();
+        THREADS = Metric::gauge("process_threads", "Threads.").unrecorded();
+        START_TIME = Metric::gauge("process_start_time_seconds", "When the process started, since the Unix epoch.").unrecorded();
     }
 }

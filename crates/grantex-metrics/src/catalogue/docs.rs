@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{AREAS, Kind, Label, Metric, Values};
+use super::{AREAS, Kind, Label, Metric, Values, single_agents};
 
 const HEAD: &str = "# Metrics
 
@@ -10,8 +10,18 @@ const HEAD: &str = "# Metrics
 
 `GET /metrics` serves these in the Prometheus text format. Every combination of the label values listed here is exported as 0
 from the start, so that `rate()` sees the first increment; of the HTTP histogram only the route `unmatched` is. Attempts are
-counted when they end, and durations are observed on every exit. No label holds an id or other input.
+counted when they end, and durations are observed on every exit. No label holds an id or other input, except that
+[the busiest agents](#single-agents) have series of their own, as many as `METRICS_AGENT_SERIES` says.
 `METRICS_ENABLED=false` removes the route and the cost.
+";
+
+const SINGLE_AGENTS: &str = "
+At most `METRICS_AGENT_SERIES` agents (100 unless it is set, never more than 1,000) have series of their own: those with the most
+exchanges, authorizations, deliveries and anomalies lately. All others are counted under the agent `other`, and so is what no agent
+can be blamed for, such as an exchange of an unknown code. An agent loses its series (`reason`) to one that is more than twice as busy
+(`displaced`), after an hour without an event (`idle`), and when it is deleted (`deleted`). What it had counted goes with its series, and
+an agent that comes back begins at 0: for totals, use the metrics without `agent_id`. An agent has 34 series, so there are never more
+than 34 × (`METRICS_AGENT_SERIES` + 1). With 0 there are none.
 ";
 
 /// The catalogue as Markdown: what `docs/metrics.md` holds.
@@ -33,6 +43,9 @@ pub fn docs_markdown() -> String {
                 metric.help
             );
         }
+        if area.title == single_agents::TITLE {
+            text.push_str(SINGLE_AGENTS);
+        }
     }
     text.push_str("\n## Buckets\n\n| histogram | bounds |\n|---|---|\n");
     for metric in AREAS.iter().flat_map(|area| area.metrics) {
@@ -53,6 +66,7 @@ fn label(label: &Label) -> String {
     let values = match label.values {
         Values::Closed(values) => values().join(", "),
         Values::Routes | Values::SeenRoutes => "route templates, unmatched".to_owned(),
+        Values::Agents => "ids of the busiest agents, other".to_owned(),
         Values::SeenStatusCodes => "HTTP status codes".to_owned(),
         Values::Fixed(what) => what.to_owned(),
     };

@@ -4,16 +4,20 @@
 mod areas;
 mod docs;
 
+use std::fmt;
+
 pub use areas::AREAS;
 pub use docs::docs_markdown;
 
 pub use areas::{
     agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, policies, process,
-    streams, tokens, webhooks,
+    single_agents, snapshots, streams, tokens, webhooks,
 };
 
 /// The label value for requests that no route matched.
 pub const UNMATCHED: &str = "unmatched";
+/// The label value for agents that have no series of their own, and for what no agent can be blamed for.
+pub const OTHER: &str = "other";
 
 /// Bucket bounds for the durations of requests, in seconds: the seed's alert thresholds (0.5 and 2) are among them.
 pub const REQUEST_SECONDS: &[f64] = &[
@@ -73,6 +77,8 @@ pub enum Values {
     SeenRoutes,
     /// Three digits; exported once there is something to count.
     SeenStatusCodes,
+    /// The ids of some agents, exported once there is something to count; all others are [`OTHER`].
+    Agents,
     /// One value for the whole process.
     Fixed(&'static str),
 }
@@ -107,6 +113,8 @@ pub struct Metric {
     pub help: &'static str,
     /// Its labels.
     pub labels: &'static [Label],
+    /// Whether the recorder keeps it; if not, its text is written when somebody asks.
+    pub is_recorded: bool,
 }
 
 impl Metric {
@@ -117,6 +125,7 @@ impl Metric {
             kind: Kind::Counter,
             help,
             labels: &[],
+            is_recorded: true,
         }
     }
 
@@ -127,6 +136,7 @@ impl Metric {
             kind: Kind::Gauge,
             help,
             labels: &[],
+            is_recorded: true,
         }
     }
 
@@ -137,6 +147,7 @@ impl Metric {
             kind: Kind::Histogram(bounds),
             help,
             labels: &[],
+            is_recorded: true,
         }
     }
 
@@ -144,6 +155,21 @@ impl Metric {
     #[must_use]
     pub const fn labelled(self, labels: &'static [Label]) -> Self {
         Self { labels, ..self }
+    }
+
+    /// The same, written when somebody asks.
+    #[must_use]
+    pub const fn unrecorded(self) -> Self {
+        Self {
+            is_recorded: false,
+            ..self
+        }
+    }
+
+    /// Writes what precedes its samples in the exposition.
+    pub(crate) fn write_head(&self, to: &mut dyn fmt::Write) -> fmt::Result {
+        let (name, kind) = (self.name, self.kind.as_str());
+        writeln!(to, "# HELP {name} {}\n# TYPE {name} {kind}", self.help)
     }
 
     /// Every combination of label values that is exported from the start.
@@ -161,6 +187,7 @@ impl Metric {
                 }
                 Values::SeenRoutes => vec![UNMATCHED],
                 Values::SeenStatusCodes => vec!["404"],
+                Values::Agents => vec![OTHER],
                 // Set when the value is known; a second series with another value would be wrong.
                 Values::Fixed(_) => return Vec::new(),
             };
@@ -186,10 +213,10 @@ pub struct Area {
     pub metrics: &'static [Metric],
 }
 
-/// Every metric that the recorder keeps: all but the process's, which are read when they are asked for.
+/// Every metric that the recorder keeps.
 pub fn recorded() -> impl Iterator<Item = &'static Metric> {
     AREAS
         .iter()
-        .filter(|area| area.title != process::TITLE)
         .flat_map(|area| area.metrics)
+        .filter(|metric| metric.is_recorded)
 }

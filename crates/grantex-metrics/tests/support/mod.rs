@@ -7,15 +7,17 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use grantex_metrics::Metrics;
+use grantex_core::testing::ManualClock;
+use grantex_metrics::{AGENT_SERIES, Metrics};
 
 /// Routes of a small server.
 pub const ROUTES: &[&str] = &["/v1/token", "/metrics"];
 
 /// Fresh metrics.
 pub fn metrics() -> Metrics {
-    Metrics::new("1.2.3", ROUTES).unwrap()
+    Metrics::with_agents("1.2.3", ROUTES, AGENT_SERIES, Arc::new(ManualClock::default())).unwrap()
 }
 
 /// Every sample: `name{labels}` and its value.
@@ -29,8 +31,21 @@ pub fn samples(text: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// What `act` changes, without buckets, sums and the process's own metrics.
+/// What `act` changes, without buckets, sums, the process's own metrics and those of single agents.
 pub fn changes(metrics: &Metrics, act: impl FnOnce(&Metrics)) -> BTreeMap<String, f64> {
+    let mut changes = all_changes(metrics, act);
+    changes.retain(|series, _| !series.contains("agent_id="));
+    changes
+}
+
+/// What `act` changes of the series of single agents, without buckets and sums.
+pub fn agent_changes(metrics: &Metrics, act: impl FnOnce(&Metrics)) -> BTreeMap<String, f64> {
+    let mut changes = all_changes(metrics, act);
+    changes.retain(|series, _| series.contains("agent_id="));
+    changes
+}
+
+fn all_changes(metrics: &Metrics, act: impl FnOnce(&Metrics)) -> BTreeMap<String, f64> {
     let before = samples(&metrics.render());
     act(metrics);
     samples(&metrics.render())

@@ -52,6 +52,26 @@ impl QueryFragment<Db> for Above<'_> {
     }
 }
 
+/// Counts the grants that are in force among those of a query that limits them, so that no more rows are looked at.
+#[derive(QueryId)]
+struct CountInForce<Q> {
+    last: Q,
+    now: i64,
+}
+
+impl<Q: Query> Query for CountInForce<Q> {
+    type SqlType = BigInt;
+}
+
+impl<Q: QueryFragment<Db>> QueryFragment<Db> for CountInForce<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Db>) -> QueryResult<()> {
+        out.push_sql("SELECT COUNT(*) FROM (");
+        self.last.walk_ast(out.reborrow())?;
+        out.push_sql(") AS looked_at WHERE revoked_at IS NULL AND expires_at > ");
+        out.push_bind_param::<BigInt, _>(&self.now)
+    }
+}
+
 fn grant_id(text: &str) -> Result<GrantId, StoreError> {
     Place {
         table: "grants",
@@ -177,6 +197,17 @@ impl GrantReads for ConnTx<'_> {
                 .collect::<Result<_, _>>()?,
             next: page.next,
         })
+    }
+
+    async fn count_agent_grants(&mut self, agent: &AgentId, now: Timestamp, among: u64) -> Result<u64, StoreError> {
+        let last = grants::table
+            .filter(grants::agent_id.eq(agent.as_str()))
+            .order((grants::issued_at.desc(), grants::id.desc()))
+            .limit(skip(among))
+            .select((grants::revoked_at, grants::expires_at));
+        let now = now.as_millis();
+        let count = CountInForce { last, now }.get_result::<i64>(self.conn().await?).await;
+        Ok(u64::try_from(self.note(count)?).unwrap_or(0))
     }
 
     async fn has_active_grant(

@@ -231,7 +231,19 @@ pub async fn an_agents_grants_are_those_stored_as_active<S: Store>(store: S) {
         .revoke_tree(&id, &revoked.id, RevokedBy::Principal, now)
         .await?);
 
-    let agent = tenant.agent.id.clone();
+    let (agent, end) = (tenant.agent.id.clone(), active.expires_at);
+    let counts = query!(store, [agent], |tx| [
+        tx.count_agent_grants(&agent, now, 10).await?,
+        tx.count_agent_grants(&agent, now.minus(Lifetime::days(2)), 10).await?,
+        tx.count_agent_grants(&agent, now.minus(Lifetime::days(2)), 2).await?,
+        tx.count_agent_grants(&agent, now.minus(Lifetime::days(2)), 1).await?,
+        tx.count_agent_grants(&agent, end, 10).await?,
+    ]);
+    assert_eq!(
+        counts,
+        [1, 2, 1, 0, 0],
+        "in force, whatever is stored, among the last ones: the newest is revoked"
+    );
     let all = query!(store, [agent], |tx| tx.active_grants_of_agent(&agent, None, 10).await?);
     let mut expected = [&active, &expired];
     expected.sort_by_key(|grant| (grant.issued_at, grant.id.clone()));

@@ -195,6 +195,18 @@ impl GrantReads for State {
         })
     }
 
+    async fn count_agent_grants(&mut self, agent: &AgentId, now: Timestamp, among: u64) -> Result<u64, StoreError> {
+        let mut grants: Vec<_> = self
+            .grants
+            .values()
+            .filter(|row| row.grant.agent_id == *agent)
+            .collect();
+        grants.sort_by_key(|row| std::cmp::Reverse((row.grant.issued_at, row.grant.id.clone())));
+        let last = grants.iter().take(usize::try_from(among).unwrap_or(usize::MAX));
+        let in_force = last.filter(|row| row.is_stored_active() && row.grant.expires_at > now);
+        Ok(count(in_force.count()))
+    }
+
     async fn has_active_grant(
         &mut self,
         developer: &DeveloperId,
