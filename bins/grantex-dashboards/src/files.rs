@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use crate::dashboards;
 use crate::grafana::{self, Variant};
 
@@ -30,7 +32,7 @@ pub fn files() -> Vec<File> {
             files.push(File {
                 path: format!("{directory}{}-dashboard.json", dashboard.name),
                 // `{:#}` of a JSON value is the pretty form.
-                text: format!("{:#}\n", grafana::dashboard(dashboard, variant)),
+                text: format!("{:#}\n", by_name(grafana::dashboard(dashboard, variant))),
             });
             for exception in grafana::exceptions(dashboard, variant) {
                 let entries = exceptions.entry((exception.rule, exception.reason)).or_default();
@@ -43,6 +45,21 @@ pub fn files() -> Vec<File> {
         });
     }
     files
+}
+
+/// Members by name, whatever order the maps of this build keep: another crate's features decide that.
+fn by_name(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<String, Value> = members
+                .into_iter()
+                .map(|(name, member)| (name, by_name(member)))
+                .collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(elements) => elements.into_iter().map(by_name).collect(),
+        plain => plain,
+    }
 }
 
 /// By rule and reason: the titles of dashboard and panel.

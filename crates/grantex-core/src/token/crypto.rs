@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 use super::signer::{Algorithm, Sealer, SignError, Signer, Verifier};
 use crate::id::Random;
@@ -185,9 +186,20 @@ impl Verifier for KeyPair {
 
 /// The RFC 7638 thumbprint of a JWK's required members: unpadded base64url of the SHA-256 of their canonical JSON.
 ///
-/// The members must be given in lexicographic order; `serde_json` keeps its maps sorted.
+/// The members may be given in any order: those of a JSON object are sorted here, because whether `serde_json` keeps its maps sorted is
+/// decided by the features of other crates of a build.
 pub fn thumbprint(required: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(required.to_string().as_bytes()))
+    let sorted: BTreeMap<&str, &Value> = required
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, member)| (name.as_str(), member))
+        .collect();
+    let members: Vec<String> = sorted
+        .into_iter()
+        .map(|(name, member)| format!("{}:{member}", Value::from(name)))
+        .collect();
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", members.join(","))))
 }
 
 fn strip_zeros(bytes: &[u8]) -> &[u8] {

@@ -20,8 +20,8 @@ At most `METRICS_AGENT_SERIES` agents (100 unless it is set, never more than 1,0
 exchanges, authorizations, deliveries and anomalies lately. All others are counted under the agent `other`, and so is what no agent
 can be blamed for, such as an exchange of an unknown code. An agent loses its series (`reason`) to one that is more than twice as busy
 (`displaced`), after an hour without an event (`idle`), and when it is deleted (`deleted`). What it had counted goes with its series, and
-an agent that comes back begins at 0: for totals, use the metrics without `agent_id`. An agent has 34 series, so there are never more
-than 34 × (`METRICS_AGENT_SERIES` + 1). With 0 there are none.
+an agent that comes back begins at 0: for totals, use the metrics without `agent_id`. An agent has 35 series, so there are never more
+than 35 × (`METRICS_AGENT_SERIES` + 1). With 0 there are none.
 ";
 
 /// The catalogue as Markdown: what `docs/metrics.md` holds.

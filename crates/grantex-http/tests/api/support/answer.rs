@@ -52,6 +52,7 @@ impl Answer {
         assert_eq!(body["requestId"].as_str().unwrap().len(), 36);
         let mut members: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
         members.retain(|name| !name.starts_with("error"));
+        members.sort_unstable();
         assert_eq!(members, ["code", "message", "requestId"]);
         body["message"].as_str().unwrap().to_owned()
     }
