@@ -35,7 +35,7 @@ pub enum MigrateError {
 /// Applies what is pending; returns the versions that were applied. Blocks, and may be called from anywhere.
 ///
 /// # Errors
-/// When the database cannot be reached or a migration fails. Each migration is one transaction.
+/// When the database cannot be reached or a migration fails. On PostgreSQL each migration is one transaction; on SQLite all of them are one.
 pub fn run(url: &str) -> Result<Vec<String>, MigrateError> {
     on(url, Task::Run)
 }
@@ -102,13 +102,21 @@ fn on_sqlite(path: &Path, task: Task) -> Result<Vec<String>, MigrateError> {
     // Long enough for another process that migrates the same file.
     let mut conn = sqlite::establish(path, Role::Writer, Duration::from_secs(30))
         .map_err(|error| MigrateError::Open(OpenError::Connect(error.into())))?;
-    match task.perform(&mut conn) {
-        // Whoever came first has done it.
-        Err(error) if matches!(task, Task::Run) => match Task::Pending.perform(&mut conn) {
-            Ok(pending) if pending.is_empty() => Ok(pending),
-            _ => Err(error),
-        },
-        result => result,
+    if matches!(task, Task::Pending) {
+        return task.perform(&mut conn);
+    }
+    // Under the write lock, so that another process that migrates the same file waits, and then finds nothing pending.
+    let mut outcome = Err(MigrateError::Interrupted);
+    let locked = conn.immediate_transaction(|conn| {
+        outcome = task.perform(conn);
+        match &outcome {
+            Ok(_) => Ok(()),
+            Err(_) => Err(diesel::result::Error::RollbackTransaction),
+        }
+    });
+    match locked {
+        Ok(()) | Err(diesel::result::Error::RollbackTransaction) => outcome,
+        Err(error) => Err(MigrateError::Failed(error.into())),
     }
 }
 
