@@ -1,6 +1,6 @@
 //! `doctor`: looks at everything the server depends on, and says what to do about what is wrong.
 //!
-//! Changes nothing, except that an Alertmanager that is named is sent a test alert. Every call has a deadline. Secrets are used and
+//! Changes no data, schema or key; an Alertmanager that is named is sent a test alert. Every call has a deadline. Secrets are used and
 //! never told.
 
 mod alertmanager;
