@@ -38,7 +38,7 @@ pub enum Command {
     /// Look at everything the server depends on, and say what is wrong and what to do about it.
     ///
     /// Exit code 0 when nothing is wrong (warnings aside), 1 when something is, 2 when the configuration is.
-    Doctor(DoctorOptions),
+    Doctor(Box<DoctorOptions>),
     /// Ask the running server whether it is alive: for container health checks.
     Healthcheck {
         /// Ask whether it is ready instead.

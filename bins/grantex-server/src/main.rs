@@ -50,7 +50,7 @@ fn run(command: Command) -> Result<(), Failure> {
             commands::block_on(commands::audit::verify(load()?, developer))
         }
         Command::Doctor(options) => {
-            commands::block_on(commands::doctor::doctor(Config::load(Env::of_process()), options))
+            commands::block_on(commands::doctor::doctor(Config::load(Env::of_process()), *options))
         }
         Command::Healthcheck { ready } => commands::healthcheck::healthcheck(&load()?, ready),
     }

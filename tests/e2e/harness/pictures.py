@@ -178,6 +178,10 @@ def gauge(figure, size, inside, panel, answers, span):
     axis.text(0, 0.05, number(value, unit(panel)), ha="center", va="center", fontsize=17, color=INK, weight="bold")
 
 
+def is_idle(values: list[float]) -> bool:
+    return not any(value for value in values if not math.isnan(value))
+
+
 def timeseries(figure, size, inside, panel, answers, span):
     shown = [(legend(target, series), *points(series))
              for target, answer in zip(panel.json["targets"], answers, strict=True) for series in answer]
@@ -185,9 +189,9 @@ def timeseries(figure, size, inside, panel, answers, span):
     if not shown:
         return empty(figure, size, inside, panel)
     # The busiest first, so that a long legend names what can be seen, and at the bottom of a stack.
-    shown.sort(key=lambda each: (-sum(v for v in each[2] if not math.isnan(v)), each[0]))
+    shown.sort(key=lambda each: (is_idle(each[2]), -sum(v for v in each[2] if not math.isnan(v)), each[0]))
     palette = colors([name for name, _, _ in shown])
-    idle = sum(1 for _, _, values in shown if not any(v for v in values if not math.isnan(v)))
+    idle = sum(is_idle(values) for _, _, values in shown)
     axis = axes(figure, size, inside, left=0.62, bottom=0.42, right=0.05)
     is_stacked = panel.json["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal"
     if is_stacked:
