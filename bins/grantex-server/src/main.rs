@@ -49,7 +49,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Audit(cli::AuditCommand::Verify { developer }) => {
             commands::block_on(commands::audit::verify(load()?, developer))
         }
-        Command::Doctor => commands::block_on(commands::doctor::doctor(Config::load(Env::of_process()))),
+        Command::Doctor(options) => {
+            commands::block_on(commands::doctor::doctor(Config::load(Env::of_process()), *options))
+        }
         Command::Healthcheck { ready } => commands::healthcheck::healthcheck(&load()?, ready),
     }
 }

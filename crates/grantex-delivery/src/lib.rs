@@ -11,6 +11,8 @@
 //!
 //! [`PolicyClient`] asks the operator's policy backend ([`grantex_core::policy::backend`]).
 //!
+//! [`OperatorClient`] asks what the operator named, such as a Prometheus: nothing that a developer chose goes through it.
+//!
 //! [`Dispatcher`] sends what is due. What is sent, when, how often and with which signature is decided in core
 //! ([`grantex_core::webhook`]).
 
@@ -18,6 +20,7 @@ mod backend;
 mod client;
 mod dispatcher;
 mod failure;
+mod operator;
 mod policy;
 mod pool;
 mod resolve;
@@ -28,6 +31,7 @@ mod tls;
 pub use backend::PolicyClient;
 pub use client::{HttpSender, SetupError, USER_AGENT};
 pub use dispatcher::{Bell, DispatchSettings, Dispatcher};
+pub use operator::{Answer, CallError, OperatorClient, OperatorSettings};
 pub use policy::{CallPolicy, Networks, NetworksError};
 pub use resolve::{Lookup, SystemLookup};
 pub use settings::DeliverySettings;

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 
 use grantex_core::agent::Agent;
 use grantex_core::authorize::AuthRequest;
+use grantex_core::clock::Timestamp;
 use grantex_core::developer::Developer;
 use grantex_core::error::StoreError;
 use grantex_core::id::{AgentId, DeveloperId, TokenId};
@@ -117,6 +118,17 @@ impl AnyStore {
         match self {
             Self::Sqlite(_) => None,
             Self::Postgres(store) => Some(store.herald(on_heard)),
+        }
+    }
+
+    /// What the database's clock says; `None` where the database has none of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database does not answer.
+    pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(store) => store.clock().await.map(Some),
         }
     }
 

@@ -1,5 +1,6 @@
 """Draws a dashboard as Grafana would show it, from what Prometheus answers."""
 
+import io
 import math
 from datetime import datetime
 from pathlib import Path
@@ -10,21 +11,31 @@ matplotlib.use("Agg")
 import matplotlib.dates as dates  # noqa: E402: the back end is chosen first
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.patches import FancyBboxPatch, Wedge  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from .artefacts import Dashboard, Panel  # noqa: E402
 
 INK, FAINT, PAGE, CARD = "#1f2430", "#8a90a0", "#f3f4f7", "#ffffff"
 LEVELS = {"green": "#2e8b57", "orange": "#d9822b", "red": "#c23030", "blue": "#3b6fb6"}
 LINES = ["#3b6fb6", "#d9822b", "#2e8b57", "#8e5bb5", "#c23030", "#1f9aa8", "#9c7a3c", "#d1629b", "#5d6b7e", "#7aa52b", "#b0563b", "#4f4fb0"]
+# What is good is blue or green, what is not is orange or red, in every panel; all else takes the next of LINES.
+MEANING = {
+    "success": "#3b6fb6", "valid": "#3b6fb6", "delivered": "#2e8b57", "approved": "#2e8b57", "allow": "#2e8b57", "info": "#3b6fb6",
+    "active": "#2e8b57", "p50": "#3b6fb6", "p90": "#d9822b", "p99": "#d9822b", "shown": "#3b6fb6", "denied": "#d9822b", "deny": "#d9822b",
+    "error": "#c23030", "failed": "#c23030", "5xx": "#c23030", "critical": "#c23030", "reuse": "#8e5bb5", "reuse_detected": "#8e5bb5",
+    "4xx": "#d9822b", "429": "#d9822b", "warn": "#d9822b", "retried": "#d9822b", "invalid_code": "#d9822b", "malformed": "#d9822b",
+    "failing": "#d9822b", "disabled": "#c23030", "revoked": "#d9822b", "high": "#d9822b", "medium": "#d1a02b", "low": "#3b6fb6",
+}
 # A column of Grafana's 24, and a line of its grid, in inches.
 COLUMN, LINE, GAP, HEAD = 0.62, 0.30, 0.07, 0.62
+DPI = 110
 
 
 def draw(dashboard: Dashboard, answers: dict[str, list[list[dict]]], start: float, end: float, path: Path):
     """Writes a picture; `answers` holds, by the panel's title, a range answer for each of its queries."""
     lines = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in dashboard.json["panels"])
     width, height = 24 * COLUMN + 2 * GAP, lines * LINE + HEAD
-    figure = plt.figure(figsize=(width, height), dpi=72, facecolor=PAGE)
+    figure = plt.figure(figsize=(width, height), dpi=DPI, facecolor=PAGE)
     figure.text(2 * GAP / width, 1 - 0.3 / height, dashboard.title, fontsize=16, color=INK, weight="bold", va="center")
     canvas = figure.add_axes((0, 0, 1, 1))
     canvas.set(xlim=(0, width), ylim=(height, 0))
@@ -40,12 +51,29 @@ def draw(dashboard: Dashboard, answers: dict[str, list[list[dict]]], start: floa
         box = FancyBboxPatch((left + GAP / 2, top + GAP / 2), wide - GAP, high - GAP, boxstyle="round,pad=0,rounding_size=0.05",
                              facecolor=CARD, edgecolor="#dde0e6", linewidth=0.8)
         canvas.add_patch(box)
-        canvas.text(left + 0.14, top + 0.2, shown["title"], fontsize=9, color=INK, weight="medium", va="center")
+        canvas.text(left + 0.14, top + 0.2, shown["title"], fontsize=9, color=INK, va="center")
         inside = (left + 0.14, top + 0.36, wide - 0.28, high - 0.5)
         PAINTERS[shown["type"]](figure, (width, height), inside, panels[shown["title"]], answers[shown["title"]], (start, end))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor=PAGE)
+    whole = io.BytesIO()
+    figure.savefig(whole, facecolor=PAGE)
     plt.close(figure)
+    # A palette is enough for lines and text, and a third of the size.
+    Image.open(whole).convert("RGB").quantize(96, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def colors(shown: list[str]) -> list[str]:
+    """A color for each name, none twice as long as there are enough."""
+    meant = [next((MEANING[word] for word in name.split(", ") if word in MEANING), None) for name in shown]
+    free = [color for color in LINES if color not in meant] or LINES
+    taken: set[str] = set()
+    chosen = []
+    for color in meant:
+        if color is None or color in taken:
+            color = free[len(chosen) % len(free)]
+        taken.add(color)
+        chosen.append(color)
+    return chosen
 
 
 def axes(figure, size, inside, left=0.0, bottom=0.0, right=0.0):
@@ -150,36 +178,48 @@ def gauge(figure, size, inside, panel, answers, span):
     axis.text(0, 0.05, number(value, unit(panel)), ha="center", va="center", fontsize=17, color=INK, weight="bold")
 
 
+def is_idle(values: list[float]) -> bool:
+    return not any(value for value in values if not math.isnan(value))
+
+
 def timeseries(figure, size, inside, panel, answers, span):
     shown = [(legend(target, series), *points(series))
              for target, answer in zip(panel.json["targets"], answers, strict=True) for series in answer]
     shown = [(name, at, values) for name, at, values in shown if any(not math.isnan(v) for v in values)]
     if not shown:
         return empty(figure, size, inside, panel)
-    # The busiest first, so that a long legend names what can be seen.
-    shown.sort(key=lambda each: -max(v for v in each[2] if not math.isnan(v)))
+    # The busiest first, so that a long legend names what can be seen, and at the bottom of a stack.
+    shown.sort(key=lambda each: (is_idle(each[2]), -sum(v for v in each[2] if not math.isnan(v)), each[0]))
+    palette = colors([name for name, _, _ in shown])
+    idle = sum(is_idle(values) for _, _, values in shown)
     axis = axes(figure, size, inside, left=0.62, bottom=0.42, right=0.05)
     is_stacked = panel.json["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal"
     if is_stacked:
         grid = sorted({t for _, at, _ in shown for t in at})
         below = [0.0] * len(grid)
-        for n, (_, at, values) in enumerate(shown):
+        for n, (_, at, values) in enumerate(shown[: len(shown) - idle]):
             by_time = dict(zip(at, values, strict=True))
             above = [b + (0 if math.isnan(v := by_time.get(t, 0.0)) else v) for t, b in zip(grid, below, strict=True)]
             times = [datetime.fromtimestamp(t) for t in grid]
-            axis.fill_between(times, below, above, color=LINES[n % len(LINES)], alpha=0.6, linewidth=0)
+            axis.fill_between(times, below, above, color=palette[n], alpha=0.55, linewidth=0, zorder=2)
+            axis.plot(times, above, color=palette[n], linewidth=0.7, zorder=3)
             below = above
     else:
+        # What is largest lies behind.
         for n, (_, at, values) in enumerate(shown):
-            axis.plot([datetime.fromtimestamp(t) for t in at], values, color=LINES[n % len(LINES)], linewidth=1.1)
+            axis.plot([datetime.fromtimestamp(t) for t in at], values, color=palette[n], linewidth=1.3, zorder=2 + n / 100)
     axis.set_xlim(*(datetime.fromtimestamp(t) for t in span))
     top = axis.get_ylim()[1]
     for step in panel.json["fieldConfig"]["defaults"]["thresholds"]["steps"]:
         if step["value"] is not None and step["value"] <= 1.5 * top:
             axis.axhline(step["value"], color=LEVELS[step["color"]], linewidth=0.8, linestyle="--")
     lowest = min(v for _, _, values in shown for v in values if not math.isnan(v))
-    axis.set_ylim(bottom=min(0, lowest), top=max(axis.get_ylim()[1], 1e-9))
-    axis.yaxis.set_major_locator(plt.MaxNLocator(4))
+    highest = max(axis.get_ylim()[1], 1e-9) if idle < len(shown) else 1
+    axis.set_ylim(bottom=min(0, lowest), top=highest)
+    # Whole things are not counted in halves.
+    is_whole = all(v == int(v) for _, _, values in shown for v in values if math.isfinite(v))
+    axis.yaxis.set_major_locator(plt.MaxNLocator(4, integer=is_whole and unit(panel) in ("short", "none")))
+    axis.set_axisbelow(True)
     axis.yaxis.set_major_formatter(lambda value, _: number(value, unit(panel)))
     axis.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=5))
     axis.xaxis.set_major_formatter(dates.DateFormatter("%H:%M:%S"))
@@ -187,20 +227,25 @@ def timeseries(figure, size, inside, panel, answers, span):
     axis.grid(axis="y", color="#eceef2", linewidth=0.7)
     for side in axis.spines.values():
         side.set_visible(False)
-    names(axis, [name for name, _, _ in shown], inside[2])
+    names(axis, [name for name, _, _ in shown], palette, idle, inside[2])
 
 
-def names(axis, shown: list[str], wide: float):
-    """The legend below a graph, as far as there is room."""
+def names(axis, shown: list[str], palette: list[str], idle: int, wide: float):
+    """The legend below a graph: what is not always 0, as far as there is room; the rest is counted."""
+    def say(x: float, text: str):
+        axis.text(x, -0.27, text, transform=axis.transAxes, fontsize=7.5, color=FAINT, va="center")
+
+    listed = shown[: len(shown) - idle] or shown
     x, room = -0.55 / wide, 1.0
-    for n, name in enumerate(shown):
+    for n, name in enumerate(listed):
         part = (len(name) * 0.072 + 0.28) / wide
-        if room < part:
-            axis.text(x, -0.27, "…", transform=axis.transAxes, fontsize=7.5, color=FAINT, va="center")
-            return
-        axis.plot([x, x + 0.1 / wide], [-0.27, -0.27], transform=axis.transAxes, color=LINES[n % len(LINES)], linewidth=2.5, clip_on=False)
+        if room - part < (0.9 / wide if n + 1 < len(shown) else 0):
+            return say(x, f"+ {len(shown) - n} more")
+        axis.plot([x, x + 0.1 / wide], [-0.27, -0.27], transform=axis.transAxes, color=palette[n], linewidth=2.5, clip_on=False)
         axis.text(x + 0.14 / wide, -0.27, name, transform=axis.transAxes, fontsize=7.5, color=INK, va="center")
         x, room = x + part, room - part
+    if len(listed) < len(shown):
+        say(x, f"{idle} at 0")
 
 
 def table(figure, size, inside, panel, answers, span):

@@ -16,21 +16,31 @@ const LONGEST: usize = 4096;
 
 /// Exit code 0 when the server answers 200, within [`DEADLINE`].
 pub fn healthcheck(config: &Config, ready: bool) -> Result<(), Failure> {
+    let path = if ready { "/ready" } else { "/health" };
+    let status = status(config, path).map_err(Failure::of("asking the server"))?;
+    line(&status)?;
+    if is_good(&status) {
+        Ok(())
+    } else {
+        Err(Failure::Found("the server is not well"))
+    }
+}
+
+/// Whether a status line says 200.
+pub fn is_good(status: &str) -> bool {
+    status.split(' ').nth(1) == Some("200")
+}
+
+/// The status line with which the server on this machine answers, within [`DEADLINE`].
+#[expect(clippy::disallowed_methods, reason = "a deadline of a command, which no test sets")]
+pub fn status(config: &Config, path: &str) -> io::Result<String> {
     // A server that listens everywhere answers here as well.
     let host = match config.http.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
         "::" => "::1",
         host => host,
     };
-    let path = if ready { "/ready" } else { "/health" };
-    let status =
-        ask(host, config.http.port, path, Instant::now() + DEADLINE).map_err(Failure::of("asking the server"))?;
-    line(&status)?;
-    if status.split(' ').nth(1) == Some("200") {
-        Ok(())
-    } else {
-        Err(Failure::Found("the server is not well"))
-    }
+    ask(host, config.http.port, path, Instant::now() + DEADLINE)
 }
 
 /// The status line of the answer.
@@ -69,6 +79,7 @@ fn late(error: io::Error) -> io::Error {
 }
 
 /// What is left until the deadline; an error when nothing is.
+#[expect(clippy::disallowed_methods, reason = "a deadline of a command, which no test sets")]
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {

@@ -16,12 +16,15 @@ use crate::error::Failure;
 
 /// Runs a command that needs a runtime.
 pub fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .map_err(Failure::of("starting the runtime"))?
-        .block_on(command)
+        .map_err(Failure::of("starting the runtime"))?;
+    let ended = runtime.block_on(command);
+    // A thread that was given up on, such as one that resolves a name, must not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Writes to standard output.

@@ -1,8 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use diesel::dsl::sql;
+use diesel::sql_types::BigInt;
 use grantex_core::agent::Agent;
 use grantex_core::authorize::AuthRequest;
+use grantex_core::clock::Timestamp;
 use grantex_core::developer::Developer;
 use grantex_core::error::StoreError;
 use grantex_core::id::{AgentId, DeveloperId, TokenId};
@@ -74,6 +77,25 @@ impl PostgresStore {
         Stats {
             pools: vec![self.0.connections.stats()],
             write_queue: self.0.queue.len() + AtomicUsize::load(&self.0.unqueued, Ordering::Relaxed),
+        }
+    }
+}
+
+impl PostgresStore {
+    /// What the database's clock says.
+    pub(crate) async fn clock(&self) -> Result<Timestamp, StoreError> {
+        let connections = &self.0.connections;
+        let mut pooled = connections.get().await.map_err(StoreError::unavailable)?;
+        let query = diesel::select(sql::<BigInt>(
+            "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        ));
+        let answer = diesel_async::RunQueryDsl::get_result::<i64>(query, &mut pooled.conn);
+        match timeout(connections.options.stall_timeout, answer).await {
+            Ok(answer) => answer.map(Timestamp::from_millis).map_err(StoreError::unavailable),
+            Err(_) => {
+                connections.give_up(pooled);
+                Err(StoreError::unavailable("the database did not answer in time"))
+            }
         }
     }
 }
