@@ -42,7 +42,7 @@ pub struct Simulation {
     /// The time for which it holds.
     pub at: Timestamp,
     /// The developer's policies: first those that match, in the order in which they decide, then the others, at most
-    /// [`MAX_TRACES`] in all.
+    /// `MAX_TRACES` in all.
     pub traces: Vec<PolicyTrace>,
     /// How many policies the developer has.
     pub total: usize,
