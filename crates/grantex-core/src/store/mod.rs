@@ -8,11 +8,11 @@ mod reads;
 mod writes;
 
 pub use reads::{
-    AgentReads, AuditReads, AuthRequestReads, Backlog, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
+    AgentReads, AuditReads, AuthRequestReads, Backlog, BlockReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
     PolicyReads, PolicyTotals, PrincipalGrant, Reads, TokenReads, WebhookCensus, WebhookReads,
 };
 pub use writes::{
-    AgentWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, PolicyWrites,
+    AgentWrites, AuthRequestWrites, BlockWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, PolicyWrites,
     RevokedTree, TokenWrites, WebhookWrites, Writes,
 };
 

@@ -19,8 +19,8 @@ use crate::token::signer::SignError;
 /// The name of the keys' algorithm in a key set (RFC 8037 §3.1).
 pub const ALGORITHM: &str = "EdDSA";
 
-/// The length of a revocation id in hexadecimal digits: that of an Ed25519 signature. P-256 signatures are not longer.
-pub const MAX_REVOCATION_ID: usize = 2 * 72;
+/// The length of a revocation id: an Ed25519 signature in hexadecimal digits.
+pub const REVOCATION_ID_LENGTH: usize = 128;
 
 closed! {
     /// What a grant's access token is made as.
@@ -333,15 +333,16 @@ pub fn lower(ceilings: &mut Vec<Ceiling>, new: Ceiling) {
     }
 }
 
+/// What DIDs of this server's agents begin with.
+pub const DID_PREFIX: &str = "did:grantex:";
+
 /// The agent of this server that a DID names; `None` for all other DIDs.
 pub fn agent_of_did(did: &str) -> Option<AgentId> {
-    AgentId::parse(did.strip_prefix("did:grantex:")?)
+    AgentId::parse(did.strip_prefix(DID_PREFIX)?)
 }
 
-/// Reads a revocation id: an even number of hexadecimal digits, of a signature's length; in lower case.
+/// Reads a revocation id: as many hexadecimal digits as there should be; in lower case.
 pub fn parse_revocation_id(text: &str) -> Option<String> {
-    let is_well_formed = (128..=MAX_REVOCATION_ID).contains(&text.len())
-        && text.len().is_multiple_of(2)
-        && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_well_formed = text.len() == REVOCATION_ID_LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_well_formed.then(|| text.to_ascii_lowercase())
 }

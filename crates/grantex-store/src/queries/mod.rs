@@ -7,6 +7,7 @@
 mod agents;
 mod audit;
 mod auth_requests;
+mod blocks;
 mod developers;
 mod events;
 mod grants;
