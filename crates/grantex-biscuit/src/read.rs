@@ -166,14 +166,18 @@ fn condition(check: &Check, symbols: &Symbols) -> Option<Condition> {
 }
 
 fn query(rule: &Rule, symbols: &Symbols) -> Option<Condition> {
-    let [Predicate { name, terms }] = &*rule.body else { return None };
+    let [Predicate { name, terms }] = &*rule.body else {
+        return None;
+    };
     if !rule.scope.is_empty() {
         return None;
     }
     match (symbols.get(*name)?, &**terms, &*rule.expressions) {
         (words::OPERATION, [scope], []) => Some(Condition::Scopes(vec![string(scope, symbols)?.to_owned()])),
         (words::OPERATION, [scope], [only]) => {
-            let (list, contained, Kind::Contains) = comparison(only)? else { return None };
+            let (list, contained, Kind::Contains) = comparison(only)? else {
+                return None;
+            };
             (variable(contained)? == variable(scope)?).then_some(())?;
             Some(Condition::Scopes(strings(list, symbols)?))
         }
@@ -184,7 +188,9 @@ fn query(rule: &Rule, symbols: &Symbols) -> Option<Condition> {
             match kind {
                 Kind::LessThan => Some(Condition::Until(end)),
                 // Dates are whole seconds, and so is the time of a verifier: the last second is included.
-                Kind::LessOrEqual => Some(Condition::Until(Timestamp::from_millis(end.as_millis().checked_add(1_000)?))),
+                Kind::LessOrEqual => Some(Condition::Until(Timestamp::from_millis(
+                    end.as_millis().checked_add(1_000)?,
+                ))),
                 _ => None,
             }
         }

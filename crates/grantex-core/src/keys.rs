@@ -123,7 +123,8 @@ impl<S: Store> KeyManager<S> {
         }
         // Root keys of Biscuits are published in a place of their own, so nobody knows an older set without the first one.
         if self.biscuits.is_some() && !active.iter().any(|key| key.algorithm == biscuit::ALGORITHM) {
-            self.insert_biscuit_key(&BiscuitKey::generate()?, self.clock.now(), true).await?;
+            self.insert_biscuit_key(&BiscuitKey::generate()?, self.clock.now(), true)
+                .await?;
         }
         Ok(())
     }
@@ -356,7 +357,14 @@ impl<S: Store> KeyManager<S> {
         activates_at: Timestamp,
         is_first: bool,
     ) -> Result<StoredKey, KeyManagerError> {
-        let stored = self.store_key(&key.kid, biscuit::ALGORITHM, &key.seed, &key.jwk, activates_at, is_first);
+        let stored = self.store_key(
+            &key.kid,
+            biscuit::ALGORITHM,
+            &key.seed,
+            &key.jwk,
+            activates_at,
+            is_first,
+        );
         Ok(stored.await?.0)
     }
 

@@ -8,12 +8,12 @@ mod reads;
 mod writes;
 
 pub use reads::{
-    AgentReads, AuditReads, AuthRequestReads, Backlog, BlockReads, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
-    PolicyReads, PolicyTotals, PrincipalGrant, Reads, TokenReads, WebhookCensus, WebhookReads,
+    AgentReads, AuditReads, AuthRequestReads, Backlog, BlockReads, DeletedAgent, DeveloperReads, EventReads,
+    GrantReads, KeyReads, PolicyReads, PolicyTotals, PrincipalGrant, Reads, TokenReads, WebhookCensus, WebhookReads,
 };
 pub use writes::{
-    AgentWrites, AuthRequestWrites, BlockWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, PolicyWrites,
-    RevokedTree, TokenWrites, WebhookWrites, Writes,
+    AgentWrites, AuthRequestWrites, BlockWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites,
+    PolicyWrites, RevokedTree, TokenWrites, WebhookWrites, Writes,
 };
 
 use std::future::Future;

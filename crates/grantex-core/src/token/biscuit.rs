@@ -196,7 +196,9 @@ impl Chain {
 
     /// The agents that later blocks name, in order.
     pub fn handed_to(&self) -> impl Iterator<Item = &str> {
-        self.blocks.iter().filter_map(|block| block.narrowing.agent_did.as_deref())
+        self.blocks
+            .iter()
+            .filter_map(|block| block.narrowing.agent_did.as_deref())
     }
 
     /// The intersection over all blocks.

@@ -1,8 +1,8 @@
 use grantex_core::agent::AgentStatus;
 use grantex_core::clock::Lifetime;
 use grantex_core::grant::{Delegate, DelegateError};
-use grantex_core::token::biscuit::TokenFormat;
 use grantex_core::token::InvalidReason;
+use grantex_core::token::biscuit::TokenFormat;
 use serde_json::json;
 
 use crate::support::{World, scopes};

@@ -15,8 +15,8 @@ use crate::id::{AgentId, AuditId, AuthRequestId, DeveloperId, EventId, GrantId, 
 use crate::page::{Cursor, Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::store::{
-    AgentReads, AuditReads, AuthRequestReads, BlockReads, DeletedAgent, DeveloperReads, EventHead, EventRange, EventReads,
-    EventRow, GrantReads, KeyReads, PrincipalGrant, StoredEvent, StoredKey, TokenReads,
+    AgentReads, AuditReads, AuthRequestReads, BlockReads, DeletedAgent, DeveloperReads, EventHead, EventRange,
+    EventReads, EventRow, GrantReads, KeyReads, PrincipalGrant, StoredEvent, StoredKey, TokenReads,
 };
 use crate::token::TokenRecord;
 
@@ -405,9 +405,8 @@ impl KeyReads for State {
     }
 
     async fn has_live_token(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self
-            .tokens
-            .values()
-            .any(|token| (token.key_id == kid || token.biscuit_key_id.as_deref() == Some(kid)) && token.expires_at > now))
+        Ok(self.tokens.values().any(|token| {
+            (token.key_id == kid || token.biscuit_key_id.as_deref() == Some(kid)) && token.expires_at > now
+        }))
     }
 }

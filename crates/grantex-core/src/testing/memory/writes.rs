@@ -13,8 +13,8 @@ use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId, WebhookId
 use crate::plan::Plan;
 use crate::secret::SecretHash;
 use crate::store::{
-    AgentWrites, AuthRequestWrites, ChainHead, DeveloperHead, DeveloperWrites, GrantWrites, JanitorWrites, KeyState,
-    KeyWrites, Ledger, LedgerWrites, RevokedTree, StoredKey, TokenWrites, BlockWrites,
+    AgentWrites, AuthRequestWrites, BlockWrites, ChainHead, DeveloperHead, DeveloperWrites, GrantWrites, JanitorWrites,
+    KeyState, KeyWrites, Ledger, LedgerWrites, RevokedTree, StoredKey, TokenWrites,
 };
 use crate::token::{RefreshUse, Replay, Token};
 use crate::webhook::subscription::Subscriptions;
