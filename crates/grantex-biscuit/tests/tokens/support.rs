@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use biscuit_auth::{Algorithm, Biscuit, BlockBuilder, KeyPair, PrivateKey, UnverifiedBiscuit};
 use grantex_biscuit::Biscuits;
@@ -19,6 +19,12 @@ impl Issuer {
         let key = BiscuitKey::generate().unwrap();
         let keys = Biscuits::default().keys(std::slice::from_ref(&key), &key.kid).unwrap();
         Self { key, keys }
+    }
+
+    /// One for all cases of property tests: making one costs more than most of them.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<Issuer> = LazyLock::new(Issuer::new);
+        &SHARED
     }
 
     pub fn pair(&self) -> KeyPair {

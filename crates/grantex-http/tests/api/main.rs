@@ -13,6 +13,7 @@ mod access;
 mod agents;
 mod audit;
 mod authorize;
+mod biscuits;
 mod bodies;
 mod boundary;
 mod clients;
