@@ -3,6 +3,7 @@
 After ordinary traffic every panel shows data and no alert fires; each fault causes its alerts, which arrive and clear.
 """
 
+import json
 import re
 import subprocess
 import threading
@@ -192,7 +193,7 @@ def test_panels_and_rules_name_only_what_the_server_exports(stage):
             problems += [f"{where}: {metric} has no label {label}" for label in wanted - known]
             # Routes and status codes begin with their first request; all other values are there from the start.
             first = {"route", "status_code"}
-            matchers = ",".join(f'{label}{op}"{value}"' for label, op, value in selector.matchers if label not in first)
+            matchers = ",".join(f"{label}{op}{json.dumps(value)}" for label, op, value in selector.matchers if label not in first)
             if not stage.prometheus.series(f"{selector.metric}{{{matchers}}}"):
                 problems.append(f"{where}: nothing is {selector}")
         known_labels = {"le", "job", "instance", "slo"}
