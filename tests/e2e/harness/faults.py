@@ -361,6 +361,7 @@ PHASES: dict[str, list[Fault]] = {
         Fault("a receiver hangs", True, alerts("GrantexWebhookBacklog:warning+critical", "GrantexWebhookQueue:warning"), hanging_receiver),
         Fault("a session holds a lock", True, alerts("GrantexWriteQueue:warning"), held_lock),
     ],
+    "stalled": [Fault("nobody delivers webhooks", True, alerts("GrantexWebhookStalled:critical"), nobody_delivers)],
     "database": [
         Fault("the database stalls", True, alerts(
             "GrantexDatabaseUnavailable:critical", "GrantexDatabaseConnectionErrors:warning", "GrantexDatabasePoolExhausted:warning",
@@ -372,7 +373,6 @@ PHASES: dict[str, list[Fault]] = {
     ],
     "restarts": [Fault("the server is killed again and again", True, alerts("GrantexRestarting:warning"), restarts)],
     "down": [Fault("the server is dead", True, alerts("GrantexHealthCheckFailing:warning+critical", "GrantexDown:critical"), dead_server)],
-    "stalled": [Fault("nobody delivers webhooks", True, alerts("GrantexWebhookStalled:critical"), nobody_delivers)],
     "target": [Fault("another service answers", True, alerts("GrantexMetricsMissing:warning"), strange_target)],
     "absent": [Fault("the target is lost", True, alerts("GrantexAbsent:critical"), lost_target)],
 }
