@@ -22,5 +22,6 @@ mod refresh;
 mod revoke;
 mod support;
 mod sweep;
+mod traces;
 mod verify;
 mod webhooks;
