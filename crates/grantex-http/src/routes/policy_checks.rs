@@ -340,7 +340,7 @@ pub(crate) async fn simulate<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
     let command: Simulate = call.json::<SimulateBody>().await?.try_into()?;
     let action = command.action;
     let told = call
-        .read(call.app.grantex.simulate_policies(&developer, command))
+        .read(call.grantex.simulate_policies(&developer, command))
         .await?;
     answer::ok(&SimulationAnswer::of(told, action, developer.mode))
 }
@@ -382,7 +382,7 @@ fn problems_of_bundle<S: Store>(
     content: &str,
 ) -> Result<Vec<ProblemAnswer>, ApiError> {
     let content = decoded(content)?;
-    let problems = match call.app.grantex.check_bundle(format, &content) {
+    let problems = match call.grantex.check_bundle(format, &content) {
         Ok(warnings) => warnings,
         Err(BundleError::Invalid(problems)) => problems,
         Err(error @ (BundleError::Size | BundleError::Store(_))) => return Err(error.into()),
