@@ -4,8 +4,8 @@ mod connections;
 
 pub use connections::ConnectionErrors;
 
-use grantex_http::{HttpObserver, StreamEnd, StreamNews, Transport};
-use grantex_metrics::{Metrics, StreamTransport};
+use grantex_http::{HttpObserver, StreamNews};
+use grantex_metrics::Metrics;
 
 /// HTTP requests → metrics.
 pub struct HttpMetrics(pub Metrics);
@@ -21,32 +21,14 @@ impl HttpObserver for HttpMetrics {
 
     fn stream(&self, news: StreamNews) {
         match news {
-            StreamNews::Opened(transport) => self.0.stream_opened(carried(transport)),
-            StreamNews::Refused(transport) => self.0.stream_refused(carried(transport)),
+            StreamNews::Opened(transport) => self.0.stream_opened(transport),
+            StreamNews::Refused(transport) => self.0.stream_refused(transport),
             StreamNews::Sent(events) => self.0.stream_sent(events),
-            StreamNews::Ended(transport, end) => self.0.stream_ended(carried(transport), reason(end)),
+            StreamNews::Ended(transport, end) => self.0.stream_ended(transport, end),
         }
     }
 
     fn render(&self) -> Option<String> {
         Some(self.0.render())
-    }
-}
-
-const fn carried(transport: Transport) -> StreamTransport {
-    match transport {
-        Transport::Sse => StreamTransport::Sse,
-        Transport::WebSocket => StreamTransport::WebSocket,
-    }
-}
-
-const fn reason(end: StreamEnd) -> grantex_metrics::StreamEnd {
-    match end {
-        StreamEnd::Client => grantex_metrics::StreamEnd::Client,
-        StreamEnd::Draining => grantex_metrics::StreamEnd::Draining,
-        StreamEnd::Slow => grantex_metrics::StreamEnd::Slow,
-        StreamEnd::KeyChanged => grantex_metrics::StreamEnd::KeyChanged,
-        StreamEnd::Expired => grantex_metrics::StreamEnd::Expired,
-        StreamEnd::Error => grantex_metrics::StreamEnd::Error,
     }
 }

@@ -32,4 +32,4 @@ pub use observe::{HttpObserver, Unmeasured};
 pub use ready::{Check, Readiness, ReadinessReport};
 pub use routes::{route_templates, routes};
 pub use settings::HttpSettings;
-pub use streams::{StreamEnd, StreamNews, StreamSettings, Streams, Transport};
+pub use streams::{StreamEnd, StreamNews, StreamSettings, StreamTransport, Streams};

@@ -148,34 +148,6 @@ closed! {
 }
 
 closed! {
-    /// How an event stream is carried.
-    pub enum StreamTransport {
-        /// Server-sent events.
-        Sse = "sse",
-        /// WebSocket.
-        WebSocket = "websocket",
-    }
-}
-
-closed! {
-    /// Why an event stream ended.
-    pub enum StreamEnd {
-        /// The client closed it, broke the protocol, or is gone.
-        Client = "client",
-        /// The server is shutting down.
-        Draining = "draining",
-        /// The client took nothing for too long.
-        Slow = "slow",
-        /// The API key with which it was opened was replaced.
-        KeyChanged = "key_changed",
-        /// What came next is no longer kept.
-        Expired = "expired",
-        /// The store failed.
-        Error = "error",
-    }
-}
-
-closed! {
     /// What an anomaly is about.
     pub enum AnomalyType {
         /// Far more calls than usual.

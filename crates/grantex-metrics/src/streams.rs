@@ -1,12 +1,12 @@
 //! Event streams: how many are open, what is sent over them, and why they end.
 
+use grantex_core::event::{StreamEnd, StreamTransport};
 use metrics::Counter;
 
 use crate::Metrics;
 use crate::catalogue::streams;
 use crate::exporter::Registry;
 use crate::family::{Counters, Gauges};
-use crate::label::{StreamEnd, StreamTransport};
 
 pub(crate) struct StreamMetrics {
     open: Gauges<StreamTransport>,

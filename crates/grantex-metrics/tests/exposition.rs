@@ -10,10 +10,9 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use grantex_core::event::{StreamEnd, StreamTransport};
 use grantex_metrics::catalogue::{AREAS, Kind, Metric};
-use grantex_metrics::{
-    JanitorTable, Job, LogLevel, Metrics, Pool, PoolState, SigningKeyState, StreamEnd, StreamTransport, docs_markdown,
-};
+use grantex_metrics::{JanitorTable, Job, LogLevel, Metrics, Pool, PoolState, SigningKeyState, docs_markdown};
 use support::{ROUTES, by_name, changes, metrics, samples};
 
 fn catalogue() -> impl Iterator<Item = &'static Metric> {

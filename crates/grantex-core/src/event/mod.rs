@@ -19,7 +19,8 @@ pub mod webhook;
 use std::time::Duration;
 
 pub use status::{
-    AuthorizeStatus, ConsentOutcome, DecisionStatus, ExchangeStatus, PolicyChange, RefreshStatus, VerifyStatus,
+    AuthorizeStatus, ConsentOutcome, DecisionStatus, ExchangeStatus, PolicyChange, RefreshStatus, StreamEnd,
+    StreamTransport, VerifyStatus,
 };
 
 use crate::authorize::Origin;

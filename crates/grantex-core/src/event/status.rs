@@ -1,4 +1,4 @@
-//! The closed sets of outcomes that become the `status` label of metrics.
+//! The closed sets of outcomes that become labels of metrics.
 
 use crate::closed;
 
@@ -133,5 +133,33 @@ closed! {
         BundleStored = "bundle_stored",
         /// A bundle was stored and put in force.
         BundleActivated = "bundle_activated",
+    }
+}
+
+closed! {
+    /// How an event stream is carried.
+    pub enum StreamTransport {
+        /// Server-sent events.
+        Sse = "sse",
+        /// WebSocket.
+        WebSocket = "websocket",
+    }
+}
+
+closed! {
+    /// Why an event stream ended.
+    pub enum StreamEnd {
+        /// The client closed it, broke the protocol, or is gone.
+        Client = "client",
+        /// The server is shutting down.
+        Draining = "draining",
+        /// The client took nothing for too long although there was something to take.
+        Slow = "slow",
+        /// The API key with which it was opened is no longer in force.
+        KeyChanged = "key_changed",
+        /// What came next is no longer kept.
+        Expired = "expired",
+        /// The store failed.
+        Error = "error",
     }
 }

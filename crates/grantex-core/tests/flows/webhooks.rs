@@ -1,41 +1,38 @@
-//! Webhooks: what is told to whom, what becomes of deliveries, and what endpoints go through.
+//! Webhooks: what is told to whom, and what becomes of deliveries.
 
 use std::time::Duration;
 
 use grantex_core::agent::Agent;
 use grantex_core::clock::{Lifetime, Timestamp};
-use grantex_core::developer::{Developer, Mode};
+use grantex_core::developer::Developer;
+use grantex_core::event::Event;
 use grantex_core::event::filter::EventFilter;
-use grantex_core::event::{DeliveryFailure, Event};
 use grantex_core::id::WebhookId;
 use grantex_core::page::PageRequest;
 use grantex_core::secret::Secret;
-use grantex_core::store::Backlog;
-use grantex_core::sweep::Retention;
-use grantex_core::webhook::health::Breaker;
 use grantex_core::webhook::send::{Received, SendError};
 use grantex_core::webhook::signature;
 use grantex_core::webhook::work::Attempt;
 use grantex_core::webhook::{
-    CreateWebhook, CreatedWebhook, Delivery, DeliveryFilter, DeliveryStatus, DisabledReason, Recovered, RedeliverError,
-    Webhook, WebhookChanges, WebhookError, WebhookState,
+    CreateWebhook, CreatedWebhook, Delivery, DeliveryFilter, DeliveryStatus, Recovered, RedeliverError, Webhook,
+    WebhookError,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use slog::Level;
 
 use crate::support::World;
 
-const URL: &str = "https://receiver.example/hook?token=hidden";
-const FAILED: Result<Received, SendError> = Err(SendError::ConnectFailed);
+pub const URL: &str = "https://receiver.example/hook?token=hidden";
+pub const FAILED: Result<Received, SendError> = Err(SendError::ConnectFailed);
 
-fn answered(status: u16) -> Result<Received, SendError> {
+pub fn answered(status: u16) -> Result<Received, SendError> {
     Ok(Received {
         status,
         retry_after: None,
     })
 }
 
-fn wish(events: &[&str]) -> CreateWebhook {
+pub fn wish(events: &[&str]) -> CreateWebhook {
     CreateWebhook {
         url: URL.into(),
         events: EventFilter::parse(events.iter().copied()).unwrap(),
@@ -45,15 +42,15 @@ fn wish(events: &[&str]) -> CreateWebhook {
 }
 
 impl World {
-    async fn webhook(&self, events: &[&str]) -> Webhook {
+    pub async fn webhook(&self, events: &[&str]) -> Webhook {
         self.create(&self.developer, wish(events)).await.unwrap().webhook
     }
 
-    async fn create(&self, developer: &Developer, wish: CreateWebhook) -> Result<CreatedWebhook, WebhookError> {
+    pub async fn create(&self, developer: &Developer, wish: CreateWebhook) -> Result<CreatedWebhook, WebhookError> {
         self.grantex.create_webhook(&self.ctx(), developer, wish).await
     }
 
-    async fn seen(&self, id: &WebhookId) -> Webhook {
+    pub async fn seen(&self, id: &WebhookId) -> Webhook {
         self.grantex
             .webhook(&self.developer, id.clone())
             .await
@@ -62,7 +59,7 @@ impl World {
     }
 
     /// All deliveries, in the order of their events.
-    async fn deliveries(&self, id: &WebhookId) -> Vec<Delivery> {
+    pub async fn deliveries(&self, id: &WebhookId) -> Vec<Delivery> {
         let page = PageRequest {
             size: 1_000,
             ..PageRequest::default()
@@ -75,12 +72,12 @@ impl World {
         found.unwrap().page.items.into_iter().rev().collect()
     }
 
-    async fn statuses(&self, id: &WebhookId) -> Vec<(String, DeliveryStatus)> {
+    pub async fn statuses(&self, id: &WebhookId) -> Vec<(String, DeliveryStatus)> {
         let deliveries = self.deliveries(id).await;
         deliveries.into_iter().map(|found| (found.kind, found.status)).collect()
     }
 
-    async fn work(&self, id: &WebhookId, under_way: &[Delivery]) -> Vec<Delivery> {
+    pub async fn work(&self, id: &WebhookId, under_way: &[Delivery]) -> Vec<Delivery> {
         let work = self
             .grantex
             .webhook_work(&self.ctx(), id, under_way, 100)
@@ -89,7 +86,7 @@ impl World {
         work.map(|work| work.deliveries).unwrap_or_default()
     }
 
-    async fn record(&self, id: &WebhookId, delivery: &Delivery, outcome: Result<Received, SendError>) {
+    pub async fn record(&self, id: &WebhookId, delivery: &Delivery, outcome: Result<Received, SendError>) {
         let attempt = Attempt {
             delivery: delivery.clone(),
             url: URL.into(),
@@ -103,7 +100,7 @@ impl World {
             .unwrap();
     }
 
-    async fn grant_of(&self, agent: &Agent) -> grantex_core::token::IssuedToken {
+    pub async fn grant_of(&self, agent: &Agent) -> grantex_core::token::IssuedToken {
         self.issue(agent, &["read"]).await
     }
 }
@@ -155,38 +152,6 @@ async fn a_unit_that_fails_leaves_no_delivery() {
     assert_eq!(world.deliveries(&id).await, []);
     world.exchange(&agent, &code).await.unwrap();
     assert_eq!(world.deliveries(&id).await.len(), 2);
-}
-
-#[tokio::test]
-async fn webhooks_of_other_developers_hear_nothing_and_are_not_there() {
-    let world = World::new().await;
-    let other = world.signup("Other", Mode::Sandbox).await;
-    let foreign = world.create(&other, wish(&["*"])).await.unwrap().webhook.id;
-    let agent = world.agent(&[]).await;
-    world.grant_of(&agent).await;
-    let filter = DeliveryFilter::default();
-    let page = PageRequest::default();
-    let own = world
-        .grantex
-        .deliveries(&other, foreign.clone(), filter, page.clone())
-        .await;
-    assert_eq!(own.unwrap().unwrap().total, 0);
-    let (ctx, me) = (world.ctx(), &world.developer);
-    assert_eq!(world.grantex.webhook(me, foreign.clone()).await.unwrap(), None);
-    assert_eq!(
-        world
-            .grantex
-            .deliveries(me, foreign.clone(), filter, page)
-            .await
-            .unwrap(),
-        None
-    );
-    let deleted = world.grantex.delete_webhook(&ctx, me, foreign.clone()).await;
-    assert!(matches!(deleted, Err(WebhookError::NotFound)));
-    let paused = world.grantex.pause_webhook(&ctx, me, foreign.clone()).await;
-    assert!(matches!(paused, Err(WebhookError::NotFound)));
-    let tested = world.grantex.test_webhook(&ctx, me, foreign).await;
-    assert!(matches!(tested, Err(WebhookError::NotFound)));
 }
 
 #[tokio::test]
@@ -434,169 +399,6 @@ async fn a_late_delivery_frees_those_behind_it() {
 }
 
 #[tokio::test]
-async fn the_breaker_opens_lets_one_probe_through_and_closes() {
-    let world = World::new().await;
-    let agent = world.agent(&[]).await;
-    let id = world.webhook(&["grant.created"]).await.id;
-    for _ in 0..12 {
-        world.grant_of(&agent).await;
-    }
-    let due = world.work(&id, &[]).await;
-    assert_eq!(due.len(), 12);
-    for delivery in &due[..10] {
-        world.record(&id, delivery, FAILED).await;
-    }
-    let breaker = async || {
-        let work = world.grantex.webhook_work(&world.ctx(), &id, &[], 100).await.unwrap();
-        work.unwrap().breaker
-    };
-    assert_eq!(breaker().await, Breaker::Open);
-    assert_eq!(world.grantex.webhooks_with_work("me", 10).await.unwrap(), []);
-    world.clock.advance(Lifetime::seconds(30));
-    assert_eq!(breaker().await, Breaker::Probing);
-    assert_eq!(
-        world.grantex.webhooks_with_work("me", 10).await.unwrap(),
-        std::slice::from_ref(&id)
-    );
-    world.record(&id, &due[10], answered(200)).await;
-    assert_eq!(breaker().await, Breaker::Closed);
-    assert!(!world.seen(&id).await.is_failing());
-}
-
-#[tokio::test]
-async fn gone_disables_at_once_and_tells_everybody_else() {
-    let world = World::new().await;
-    let agent = world.agent(&[]).await;
-    let gone = world.webhook(&["*"]).await.id;
-    let watcher = world.webhook(&["webhook.disabled"]).await.id;
-    world.grant_of(&agent).await;
-    let due = world.work(&gone, &[]).await.remove(0);
-    world.recorder.take();
-    world.record(&gone, &due, answered(410)).await;
-    assert_eq!(
-        world.seen(&gone).await.state,
-        WebhookState::Disabled(DisabledReason::Gone)
-    );
-    let events = world.recorder.take();
-    let failure = DeliveryFailure {
-        webhook_id: gone.clone(),
-        url: "https://receiver.example/hook".into(),
-        status_code: Some(410),
-        attempt: 1,
-        error: "the receiver answered 410".into(),
-        agent_id: Some(agent.id.clone()),
-    };
-    let disabled = Event::WebhookDisabled {
-        webhook_id: gone.clone(),
-        reason: DisabledReason::Gone,
-    };
-    assert_eq!(events, [Event::WebhookDeliveryFailed(failure), disabled]);
-    // What waited has failed, and nothing new is queued, not even the news about itself.
-    let failed = DeliveryStatus::Failed;
-    assert_eq!(
-        world.statuses(&gone).await,
-        [
-            ("grant.created".to_owned(), failed),
-            ("token.issued".to_owned(), failed)
-        ]
-    );
-    assert_eq!(
-        world.statuses(&watcher).await,
-        [("webhook.disabled".to_owned(), DeliveryStatus::Pending)]
-    );
-    let payload: Value = serde_json::from_str(&world.deliveries(&watcher).await[0].payload).unwrap();
-    assert_eq!(payload["data"], json!({"webhookId": gone, "reason": "gone"}));
-    world.grant_of(&agent).await;
-    assert_eq!(world.deliveries(&gone).await.len(), 2);
-    assert!(!world.grantex.claim_webhook(&world.ctx(), &gone, "me").await.unwrap());
-}
-
-#[tokio::test]
-async fn five_days_of_failure_disable_and_resuming_starts_anew() {
-    let world = World::new().await;
-    let agent = world.agent(&[]).await;
-    let id = world.webhook(&["grant.created"]).await.id;
-    for day in [0, 2, 5] {
-        assert_eq!(world.seen(&id).await.state, WebhookState::Active, "day {day}");
-        world.grant_of(&agent).await;
-        let newest = world.deliveries(&id).await.pop().unwrap();
-        world.record(&id, &newest, FAILED).await;
-        world.clock.advance(Lifetime::days(if day == 0 { 2 } else { 3 }));
-    }
-    assert_eq!(
-        world.seen(&id).await.state,
-        WebhookState::Disabled(DisabledReason::Failing)
-    );
-    let resumed = world
-        .grantex
-        .resume_webhook(&world.ctx(), &world.developer, id.clone())
-        .await
-        .unwrap();
-    assert_eq!((resumed.state, resumed.health.failures), (WebhookState::Active, 0));
-    world.grant_of(&agent).await;
-    let newest = world.deliveries(&id).await.pop().unwrap();
-    assert_eq!(newest.status, DeliveryStatus::Pending, "it is told of events again");
-}
-
-#[tokio::test]
-async fn a_paused_endpoint_collects_and_a_resumed_one_gets_it_all() {
-    let world = World::new().await;
-    let agent = world.agent(&[]).await;
-    let id = world.webhook(&["grant.created"]).await.id;
-    let paused = world
-        .grantex
-        .pause_webhook(&world.ctx(), &world.developer, id.clone())
-        .await
-        .unwrap();
-    assert_eq!(paused.state, WebhookState::Paused);
-    world.grant_of(&agent).await;
-    assert_eq!(world.work(&id, &[]).await, []);
-    assert_eq!(world.grantex.webhooks_with_work("me", 10).await.unwrap(), []);
-    let held = Backlog {
-        held: 1,
-        ..Backlog::default()
-    };
-    assert_eq!(world.grantex.webhook_backlog().await.unwrap(), held);
-    world
-        .grantex
-        .resume_webhook(&world.ctx(), &world.developer, id.clone())
-        .await
-        .unwrap();
-    assert_eq!(world.work(&id, &[]).await.len(), 1);
-}
-
-#[tokio::test]
-async fn changed_wishes_count_from_the_next_event_on() {
-    let world = World::new().await;
-    let agent = world.agent(&[]).await;
-    let id = world.webhook(&["grant.created"]).await.id;
-    world.grant_of(&agent).await;
-    let changes = WebhookChanges {
-        events: Some(EventFilter::parse(["token.issued"]).unwrap()),
-        description: Some(Some("note".into())),
-        ..WebhookChanges::default()
-    };
-    let changed = world
-        .grantex
-        .update_webhook(&world.ctx(), &world.developer, id.clone(), changes)
-        .await
-        .unwrap();
-    assert_eq!(
-        (changed.url.as_str(), changed.description.as_deref()),
-        (URL, Some("note"))
-    );
-    world.grant_of(&agent).await;
-    let pending = DeliveryStatus::Pending;
-    assert_eq!(
-        world.statuses(&id).await,
-        [
-            ("grant.created".to_owned(), pending),
-            ("token.issued".to_owned(), pending)
-        ]
-    );
-}
-
-#[tokio::test]
 async fn a_test_event_reaches_only_the_endpoint_under_test() {
     let world = World::new().await;
     let id = world.webhook(&["grant.created"]).await.id;
@@ -682,53 +484,6 @@ async fn everything_since_a_time_is_recovered_once() {
         !recovered.order_key.is_empty(),
         "it keeps its place among the events of its grant"
     );
-}
-
-#[tokio::test]
-async fn a_deleted_endpoint_is_gone_with_its_deliveries() {
-    let world = World::new().await;
-    let agent = world.agent(&[]).await;
-    let id = world.webhook(&["*"]).await.id;
-    world.grant_of(&agent).await;
-    let due = world.work(&id, &[]).await.remove(0);
-    world
-        .grantex
-        .delete_webhook(&world.ctx(), &world.developer, id.clone())
-        .await
-        .unwrap();
-    assert_eq!(world.grantex.webhooks(&world.developer).await.unwrap(), []);
-    world.grant_of(&agent).await;
-    // An attempt that was under way is taken down without harm.
-    world.record(&id, &due, FAILED).await;
-    let swept = world.grantex.janitor(&Retention::default()).await.unwrap();
-    assert_eq!(swept.deliveries, 2);
-    assert_eq!(
-        world.grantex.janitor(&Retention::default()).await.unwrap().deliveries,
-        0
-    );
-}
-
-#[tokio::test]
-async fn plans_and_url_rules_are_obeyed() {
-    let world = World::new().await;
-    let bad = CreateWebhook {
-        url: "http://receiver.example/".into(),
-        ..wish(&["*"])
-    };
-    assert!(matches!(
-        world.create(&world.developer, bad).await,
-        Err(WebhookError::Url(_))
-    ));
-    world
-        .grantex
-        .set_plan(&world.ctx(), world.developer.id.clone(), grantex_core::plan::Plan::Free)
-        .await
-        .unwrap();
-    for _ in 0..30 {
-        world.webhook(&["*"]).await;
-    }
-    let outcome = world.create(&world.developer, wish(&["*"])).await;
-    assert!(matches!(outcome, Err(WebhookError::PlanLimit(limit)) if limit.limit == 30));
 }
 
 #[tokio::test]

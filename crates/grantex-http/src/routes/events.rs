@@ -24,7 +24,7 @@ use crate::extract::Query;
 use crate::openapi::schema;
 use crate::streams::sse::SseBody;
 use crate::streams::ws::WsBody;
-use crate::streams::{Feed, NoSeat, Opening, StreamNews, Transport};
+use crate::streams::{Feed, NoSeat, Opening, StreamNews, StreamTransport};
 
 const TYPES: Parameter = Parameter {
     name: "types",
@@ -137,14 +137,14 @@ pub(crate) async fn stream<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     if call.request().method() == Method::HEAD {
         return Ok(response.finish());
     }
-    let feed = open(call, Transport::Sse, wish).await?;
+    let feed = open(call, StreamTransport::Sse, wish).await?;
     Ok(response.body(SseBody::new(feed)))
 }
 
 pub(crate) async fn socket<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let wish = Wish::of(call)?;
     verify_handshake(call.request().head()).map_err(not_a_handshake)?;
-    let feed = open(call, Transport::WebSocket, wish).await?;
+    let feed = open(call, StreamTransport::WebSocket, wish).await?;
     let payload = call
         .take_payload()
         .ok_or_else(|| ApiError::bad_request("the connection cannot be upgraded"))?;
@@ -194,7 +194,7 @@ fn types(query: &Query<'_>) -> Result<EventFilter, ApiError> {
 }
 
 /// Opens a stream for the caller.
-async fn open<S: Store>(call: &Call<S>, transport: Transport, wish: Wish) -> Result<Feed<S>, ApiError> {
+async fn open<S: Store>(call: &Call<S>, transport: StreamTransport, wish: Wish) -> Result<Feed<S>, ApiError> {
     let developer = call.developer()?;
     let app = &call.app;
     let limit = app.settings.streams.per_developer;

@@ -12,7 +12,7 @@ use grantex_core::store::{Store, StoredEvent};
 
 use super::channel::{Behind, Channel};
 use super::stream::{Opening, State, Stream};
-use super::{Seat, StreamEnd, StreamNews, Transport};
+use super::{Seat, StreamEnd, StreamNews, StreamTransport};
 use crate::app::App;
 
 /// Events that a stream reads for itself at a time.
@@ -140,7 +140,7 @@ impl<S: Store> Feed<S> {
         }
         // Nobody called, so it was the connection: most likely because the client closed it. The server can still write to
         // it then, as far as it knows, and hears of the truth only when it does.
-        let is_suspicious = self.stream.transport == Transport::Sse && state.is_waiting && !was_called;
+        let is_suspicious = self.stream.transport == StreamTransport::Sse && state.is_waiting && !was_called;
         if is_suspicious && self.probed_at.is_none_or(|at| now.saturating_sub(at) >= PROBE_PAUSE) {
             self.probed_at = Some(now);
             state.probes = PROBES;

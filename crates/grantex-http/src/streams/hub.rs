@@ -8,7 +8,7 @@ use grantex_core::event::signal::{News, Signal};
 use grantex_core::id::DeveloperId;
 use tokio::sync::Notify;
 
-use super::Transport;
+use super::StreamTransport;
 use super::channel::Channel;
 use super::stream::{Opening, Stream};
 
@@ -42,15 +42,15 @@ struct Registry {
 
 struct Entry {
     channel: Arc<Channel>,
-    open: [usize; Transport::ALL.len()],
+    open: [usize; StreamTransport::ALL.len()],
 }
 
 impl Entry {
-    fn open(&mut self, transport: Transport) -> &mut usize {
+    fn open(&mut self, transport: StreamTransport) -> &mut usize {
         let [sse, web_socket] = &mut self.open;
         match transport {
-            Transport::Sse => sse,
-            Transport::WebSocket => web_socket,
+            StreamTransport::Sse => sse,
+            StreamTransport::WebSocket => web_socket,
         }
     }
 }
@@ -154,14 +154,19 @@ impl Streams {
     }
 
     /// Takes one of a developer's seats.
-    pub(crate) fn seat(&self, developer: &DeveloperId, transport: Transport, limit: usize) -> Result<Seat, NoSeat> {
+    pub(crate) fn seat(
+        &self,
+        developer: &DeveloperId,
+        transport: StreamTransport,
+        limit: usize,
+    ) -> Result<Seat, NoSeat> {
         let mut registry = self.registry();
         if registry.is_closed {
             return Err(NoSeat::Closed);
         }
         let new = || Entry {
             channel: Arc::new(Channel::new(developer.clone())),
-            open: [0; Transport::ALL.len()],
+            open: [0; StreamTransport::ALL.len()],
         };
         let entry = registry.channels.entry(developer.clone()).or_insert_with(new);
         let open = entry.open(transport);
@@ -180,7 +185,7 @@ impl Streams {
     }
 
     /// Gives a seat back.
-    fn free(&self, developer: &DeveloperId, transport: Transport) {
+    fn free(&self, developer: &DeveloperId, transport: StreamTransport) {
         let mut registry = self.registry();
         self.0.count.fetch_sub(1, Ordering::AcqRel);
         let Some(entry) = registry.channels.get_mut(developer) else {
@@ -212,7 +217,7 @@ impl Streams {
 pub(crate) struct Seat {
     streams: Streams,
     channel: Arc<Channel>,
-    transport: Transport,
+    transport: StreamTransport,
     is_kept: bool,
 }
 
@@ -257,7 +262,7 @@ mod tests {
     use super::super::StreamEnd;
     use super::*;
 
-    fn open(seat: Seat, transport: Transport) -> (Arc<Channel>, Arc<Stream>) {
+    fn open(seat: Seat, transport: StreamTransport) -> (Arc<Channel>, Arc<Stream>) {
         let opening = Opening {
             transport,
             key_hash: Fixtures::new(1).hash(),
@@ -275,15 +280,15 @@ mod tests {
         let fixtures = Fixtures::new(2);
         let (one, two) = (fixtures.id::<DeveloperId>(), fixtures.id::<DeveloperId>());
         let seat = |developer, transport| streams.seat(developer, transport, 2);
-        let first = seat(&one, Transport::Sse).unwrap();
-        let second = seat(&one, Transport::Sse).unwrap();
-        assert_eq!(seat(&one, Transport::Sse).err(), Some(NoSeat::Taken));
-        let (of_other_kind, of_other) = (seat(&one, Transport::WebSocket), seat(&two, Transport::Sse));
+        let first = seat(&one, StreamTransport::Sse).unwrap();
+        let second = seat(&one, StreamTransport::Sse).unwrap();
+        assert_eq!(seat(&one, StreamTransport::Sse).err(), Some(NoSeat::Taken));
+        let (of_other_kind, of_other) = (seat(&one, StreamTransport::WebSocket), seat(&two, StreamTransport::Sse));
         assert!(of_other_kind.is_ok() && of_other.is_ok());
         assert_eq!(streams.count(), 4);
 
         drop(second);
-        let (channel, stream) = open(first, Transport::Sse);
+        let (channel, stream) = open(first, StreamTransport::Sse);
         assert_eq!(streams.count(), 3, "an open stream keeps its seat");
         assert!(stream.end(StreamEnd::Slow) && !stream.end(StreamEnd::Client));
         streams.remove(&channel, &stream);
@@ -300,15 +305,18 @@ mod tests {
         let streams = Streams::default();
         let developer = Fixtures::new(3).id::<DeveloperId>();
         let (seat, late) = (
-            streams.seat(&developer, Transport::Sse, 5).unwrap(),
-            streams.seat(&developer, Transport::Sse, 5).unwrap(),
+            streams.seat(&developer, StreamTransport::Sse, 5).unwrap(),
+            streams.seat(&developer, StreamTransport::Sse, 5).unwrap(),
         );
-        let (channel, stream) = open(seat, Transport::Sse);
+        let (channel, stream) = open(seat, StreamTransport::Sse);
         let [told] = <[_; 1]>::try_from(streams.close()).ok().unwrap();
         assert!(Arc::ptr_eq(&told, &channel) && told.all().iter().any(|open| Arc::ptr_eq(open, &stream)));
-        assert_eq!(streams.seat(&developer, Transport::Sse, 5).err(), Some(NoSeat::Closed));
+        assert_eq!(
+            streams.seat(&developer, StreamTransport::Sse, 5).err(),
+            Some(NoSeat::Closed)
+        );
         let opening = Opening {
-            transport: Transport::Sse,
+            transport: StreamTransport::Sse,
             key_hash: Fixtures::new(1).hash(),
             request_id: "r".into(),
             now: Duration::ZERO,
@@ -324,7 +332,10 @@ mod tests {
         let streams = Streams::default();
         let developer = Fixtures::new(4).id::<DeveloperId>();
         streams.tell(&developer, 1);
-        let (channel, _) = open(streams.seat(&developer, Transport::Sse, 5).unwrap(), Transport::Sse);
+        let (channel, _) = open(
+            streams.seat(&developer, StreamTransport::Sse, 5).unwrap(),
+            StreamTransport::Sse,
+        );
         assert!(streams.take_to_read().is_none());
         for newest in [3, 2, 4] {
             streams.tell(&developer, newest);

@@ -17,6 +17,7 @@ pub(crate) mod sse;
 mod stream;
 pub(crate) mod ws;
 
+pub use grantex_core::event::{StreamEnd, StreamTransport};
 pub use hub::Streams;
 
 pub(crate) use feed::Feed;
@@ -25,8 +26,6 @@ pub(crate) use stream::Opening;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
-
-use grantex_core::closed;
 
 /// How often all streams are looked after: pinged, checked, and told of what no signal told of.
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
@@ -52,43 +51,15 @@ impl Default for StreamSettings {
     }
 }
 
-closed! {
-    /// How a stream is carried.
-    pub enum Transport {
-        /// Server-sent events.
-        Sse = "sse",
-        /// WebSocket.
-        WebSocket = "websocket",
-    }
-}
-
-closed! {
-    /// Why a stream ended.
-    pub enum StreamEnd {
-        /// The client closed it, broke the protocol, or is gone.
-        Client = "client",
-        /// The server is shutting down.
-        Draining = "draining",
-        /// The client took nothing for too long although there was something to take.
-        Slow = "slow",
-        /// The API key with which it was opened is no longer in force.
-        KeyChanged = "key_changed",
-        /// What came next is no longer kept.
-        Expired = "expired",
-        /// The store failed.
-        Error = "error",
-    }
-}
-
 /// What is measured of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamNews {
     /// One was opened.
-    Opened(Transport),
+    Opened(StreamTransport),
     /// One was refused, because the developer has too many.
-    Refused(Transport),
+    Refused(StreamTransport),
     /// So many events were handed to a connection.
     Sent(u64),
     /// One ended.
-    Ended(Transport, StreamEnd),
+    Ended(StreamTransport, StreamEnd),
 }

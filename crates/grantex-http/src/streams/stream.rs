@@ -8,12 +8,12 @@ use grantex_core::event::filter::EventFilter;
 use grantex_core::event::history::Beginning;
 use grantex_core::secret::SecretHash;
 
-use super::{STALL, StreamEnd, Transport};
+use super::{STALL, StreamEnd, StreamTransport};
 
 /// One open stream. There may be tens of thousands, so it holds no more than it must.
 pub(crate) struct Stream {
     pub(super) id: u64,
-    pub(super) transport: Transport,
+    pub(super) transport: StreamTransport,
     /// With which key it was opened.
     pub(super) key_hash: SecretHash,
     pub(super) request_id: Box<str>,
@@ -129,7 +129,7 @@ impl State {
 
 /// What a stream begins with.
 pub(crate) struct Opening {
-    pub(crate) transport: Transport,
+    pub(crate) transport: StreamTransport,
     pub(crate) key_hash: SecretHash,
     pub(crate) request_id: String,
     pub(crate) now: Duration,

@@ -3,7 +3,7 @@
 use actix_http::ws::{OpCode, Parser};
 use actix_web::web::BytesMut;
 use grantex_core::clock::Lifetime;
-use grantex_http::{StreamEnd, StreamNews, Transport};
+use grantex_http::{StreamEnd, StreamNews, StreamTransport};
 use serde_json::json;
 
 use crate::support::TestApp;
@@ -12,7 +12,7 @@ use crate::support::socket::{HANDSHAKE, Served, frame, text};
 const SOCKET: &str = "/v1/events/ws";
 
 const fn ended(end: StreamEnd) -> StreamNews {
-    StreamNews::Ended(Transport::WebSocket, end)
+    StreamNews::Ended(StreamTransport::WebSocket, end)
 }
 
 #[actix_web::test]
@@ -239,8 +239,8 @@ async fn clients_that_vanish_give_their_seats_back() {
     let served = Served::start(&app);
     for is_abrupt in [false, true] {
         for (path, headers, transport) in [
-            ("/v1/events/stream", "", Transport::Sse),
-            (SOCKET, HANDSHAKE, Transport::WebSocket),
+            ("/v1/events/stream", "", StreamTransport::Sse),
+            (SOCKET, HANDSHAKE, StreamTransport::WebSocket),
         ] {
             let peer = served.ask(path, &app.live, headers, b"").await;
             assert!(!peer.head.contains(" 429 "), "{}", peer.head);

@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use grantex_core::clock::Lifetime;
 use grantex_core::sweep::Retention;
-use grantex_http::{StreamEnd, StreamNews, Transport};
+use grantex_http::{StreamEnd, StreamNews, StreamTransport};
 use serde_json::json;
 
 use crate::support::TestApp;
@@ -11,7 +11,7 @@ use crate::support::stream::events;
 const STREAM: &str = "/v1/events/stream";
 
 fn ended(end: StreamEnd) -> StreamNews {
-    StreamNews::Ended(Transport::Sse, end)
+    StreamNews::Ended(StreamTransport::Sse, end)
 }
 
 /// What was measured of streams since the last look, without counts of events.
@@ -40,7 +40,7 @@ async fn a_stream_begins_at_once() {
     assert_eq!(stream.next().await.as_deref(), Some(": open\nid: 0\n\n"));
     assert!(stream.is_silent());
     assert_eq!(app.measured.in_flight.lock().unwrap().iter().sum::<i64>(), 0);
-    assert_eq!(news(&app), [StreamNews::Opened(Transport::Sse)]);
+    assert_eq!(news(&app), [StreamNews::Opened(StreamTransport::Sse)]);
 }
 
 #[actix_web::test]
@@ -215,7 +215,7 @@ async fn a_stream_that_is_overtaken_by_the_janitor_says_so() {
     assert_eq!(stream.next().await, None);
     assert_eq!(
         news(&app),
-        [StreamNews::Opened(Transport::Sse), ended(StreamEnd::Expired)]
+        [StreamNews::Opened(StreamTransport::Sse), ended(StreamEnd::Expired)]
     );
 }
 
@@ -317,7 +317,7 @@ async fn a_server_that_drains_ends_its_streams_and_opens_none() {
     drop(stream);
     assert_eq!(
         news(&app),
-        [StreamNews::Opened(Transport::Sse), ended(StreamEnd::Draining)]
+        [StreamNews::Opened(StreamTransport::Sse), ended(StreamEnd::Draining)]
     );
     let refused = app.refused(STREAM).await;
     refused.problem(503, "SERVICE_UNAVAILABLE");
@@ -337,7 +337,7 @@ async fn five_streams_of_a_kind_are_enough() {
     assert_eq!(message, "at most 5 event streams of this kind may be open at a time");
     let of_other = app.get(STREAM).key(&app.sandbox).open().await;
     assert_eq!(of_other.status, 200);
-    assert!(news(&app).contains(&StreamNews::Refused(Transport::Sse)));
+    assert!(news(&app).contains(&StreamNews::Refused(StreamTransport::Sse)));
 
     drop(open.pop());
     assert_eq!(news(&app), [ended(StreamEnd::Client)]);

@@ -14,12 +14,12 @@ macro_rules! areas {
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{
                     AnomalyType, Closed as _, EndpointState, EvictionReason, Snapshot, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
-                    Pool, QueueState, ReuseKind, Severity, SigningKeyState, StreamEnd, StreamTransport, WebhookStatus,
+                    Pool, QueueState, ReuseKind, Severity, SigningKeyState, WebhookStatus,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::event::{
                     AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, ExchangeStatus, PolicyChange, RefreshStatus,
-                    VerifyStatus,
+                    StreamEnd, StreamTransport, VerifyStatus,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::policy::BackendKind;

@@ -25,6 +25,7 @@ mod agents;
 mod audit;
 mod auth_requests;
 mod authority;
+mod deliveries;
 mod developers;
 mod events;
 mod grants;
@@ -206,6 +207,8 @@ case_list! {
         subscriptions_stand_with_the_head_and_ledgers_leave_them_alone,
         an_endpoint_is_claimed_by_one,
         only_endpoints_with_due_work_are_named,
+    }
+    deliveries {
         a_delivery_is_read_back_as_it_was_written,
         an_endpoint_gets_each_event_once,
         deliveries_are_paged_newest_event_first,
