@@ -190,7 +190,6 @@ def drive_policies(canary, auth, agent):
     canary.send("POST", "/v1/policies/sync", 400, headers=auth, json={**bundle, "content": broken})
     canary.send("GET", "/v1/policies/bundles", 200, headers=auth)
     canary.send("GET", "/v1/policies/bundles/active?format=cedar", 200, headers=auth)
-    canary.send("POST", "/v1/policies/sync/webhook", 200, headers=auth, json={"ref": "refs/heads/main"})
 
 
 def drive_events(canary, auth):

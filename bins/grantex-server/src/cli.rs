@@ -1,8 +1,11 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Parser, Subcommand};
 use grantex_core::clock::Lifetime;
 use url::Url;
 
@@ -35,7 +38,7 @@ pub enum Command {
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look at everything the server depends on, and say what is wrong and what to do about it.
+    /// Look at what the server depends on, a policy backend aside, and say what is wrong and what to do about it.
     ///
     /// Exit code 0 when nothing is wrong (warnings aside), 1 when something is, 2 when the configuration is.
     Doctor(Box<DoctorOptions>),
@@ -57,13 +60,13 @@ pub struct DoctorOptions {
     #[arg(long)]
     pub json: bool,
     /// A Prometheus that should scrape this server, such as http://127.0.0.1:9090.
-    #[arg(long, value_name = "URL", value_parser = service)]
+    #[arg(long, value_name = "URL", value_parser = Service)]
     pub prometheus: Option<Url>,
     /// The name of the job that scrapes it.
     #[arg(long, default_value = "grantex", value_parser = job)]
     pub job: String,
     /// An Alertmanager, such as http://127.0.0.1:9093: it is sent a test alert, which a receiver is told of.
-    #[arg(long, value_name = "URL", value_parser = service)]
+    #[arg(long, value_name = "URL", value_parser = Service)]
     pub alertmanager: Option<Url>,
     /// The label `severity` of the test alert; routes choose the receiver by it.
     #[arg(long, default_value = "warning", value_parser = ["critical", "warning", "info"])]
@@ -83,6 +86,25 @@ pub struct DoctorOptions {
     /// From which age on a signing key should be replaced.
     #[arg(long, default_value = "90d", value_parser = span)]
     pub max_key_age: Lifetime,
+}
+
+/// The address of a service. What is refused is not repeated, because it may hold what must not be told.
+#[derive(Clone)]
+struct Service;
+
+impl TypedValueParser for Service {
+    type Value = Url;
+
+    fn parse_ref(&self, command: &clap::Command, option: Option<&Arg>, value: &OsStr) -> Result<Url, clap::Error> {
+        let parsed = value
+            .to_str()
+            .ok_or_else(|| "must be text".to_owned())
+            .and_then(service);
+        parsed.map_err(|why| {
+            let option = option.map(ToString::to_string).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{option}: {why}\n")).with_cmd(command)
+        })
+    }
 }
 
 fn service(text: &str) -> Result<Url, String> {

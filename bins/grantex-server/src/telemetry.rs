@@ -1,4 +1,4 @@
-//! The log: lines in the seed's shape, written by a thread of their own, never blocking a request; what it could not take is
+//! The log: lines of one JSON shape, written by a thread of their own, never blocking a request; what it could not take is
 //! counted.
 
 use std::io::{self, Write};

@@ -86,26 +86,25 @@ async fn an_answer_of_two_mebibytes_is_read_and_no_more() {
     let (url, _serving) = backend(with_status("200 OK", &most)).await;
     assert_eq!(ask(&url, Duration::from_secs(30)).await.unwrap().len(), 2 << 20);
     let endless = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{most} ").into_bytes();
-    assert_eq!(failure(endless).await, "the answer is longer than 2097152 bytes");
+    assert_eq!(failure(endless).await, "the answer is too long");
 }
 
 #[tokio::test]
 async fn a_backend_that_breaks_off_or_is_not_there_is_a_failure() {
-    assert!(
-        failure(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{".to_vec())
-            .await
-            .starts_with("the request failed")
-    );
-    assert!(
-        failure(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())
-            .await
-            .starts_with("the request failed")
-    );
+    for broken in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    ] {
+        assert_eq!(
+            failure(broken.as_bytes().to_vec()).await,
+            "the connection broke before an answer"
+        );
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     let error = ask(&url, Duration::from_secs(30)).await.unwrap_err();
-    assert!(chain(&*error).starts_with("the request failed"));
+    assert_eq!(chain(&*error), "the connection failed");
 }
 
 #[tokio::test]
@@ -114,5 +113,5 @@ async fn a_silent_backend_is_given_up_at_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let error = ask(&url, Duration::from_millis(50)).await.unwrap_err();
-    assert_eq!(error.to_string(), "no answer within 50 ms");
+    assert_eq!(error.to_string(), "there was no answer in time");
 }

@@ -37,9 +37,10 @@ pub fn check(text: &str) -> Result<(), BundleProblem> {
         })?;
         if c == '\n' {
             (line, column) = (line + 1, 0);
-            if scan.place == Place::Comment {
-                scan.place = Place::Code;
-            }
+        }
+        // Cedar's comments end at either; what it reads as code must count here.
+        if matches!(c, '\n' | '\r') && scan.place == Place::Comment {
+            scan.place = Place::Code;
         }
     }
     Ok(())
@@ -119,6 +120,15 @@ mod tests {
 
     fn nested(open: &str, close: &str, levels: usize) -> String {
         policy(&format!("{}1{}", open.repeat(levels), close.repeat(levels)))
+    }
+
+    #[test]
+    fn a_comment_ends_where_cedar_ends_it() {
+        let deep = "(".repeat(1_000);
+        for end in ["\n", "\r", "\r\n"] {
+            assert!(check(&format!("// comment{end}{deep}")).is_err(), "{end:?}");
+        }
+        assert_eq!(check(&format!("// comment {deep}")), Ok(()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -125,6 +126,12 @@ def instructions(path: Path = DOCKERFILE) -> list[tuple[str, str]]:
     """The instructions of a Dockerfile, each with what follows its name."""
     text = re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
+
+
+def image_environment() -> dict[str, str]:
+    """What the image sets, whatever a deployment adds."""
+    set_by_image = next(rest for name, rest in instructions() if name == "ENV")
+    return dict(pair.split("=", 1) for pair in shlex.split(set_by_image))
 
 
 def build_context(directory: Path):

@@ -175,7 +175,7 @@ fn all_agents() -> Row {
             lines(
                 "Agents with Series",
                 "How many agents have series of their own, on all servers together. At the limit all the time: \
-                raise METRICS_AGENT_SERIES, if Prometheus has room for 34 series an agent and server.",
+                raise METRICS_AGENT_SERIES, if Prometheus has room for 35 series an agent and server.",
             )
             .width(12)
             .query(sum("grantex_agent_series"), "agents"),

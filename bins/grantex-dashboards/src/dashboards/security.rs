@@ -134,8 +134,8 @@ fn refusals() -> Row {
             ),
             stacked(
                 "Policy Decisions",
-                "What policies decided on authorization requests; none is no policy at all. deny growing: a \
-                policy was changed, or an agent asks for more.",
+                "What policies decided, at every step they are asked; none: nothing matched, or there was nothing left \
+                to allow. deny growing: a policy was changed, or an agent asks for more.",
             )
             .unit(Unit::PerSecond)
             .query(rate_by("decision", "grantex_policy_decisions_total"), "{{decision}}"),

@@ -22,7 +22,7 @@ const REQUIRE_AUTH: Variable = Variable::new(
 const AGENT_SERIES: Variable = Variable::new(
     "METRICS_AGENT_SERIES",
     "100",
-    "How many agents have metrics of their own, from 0 (none) to 1000: the busiest. Each has 34 series on each server.",
+    "How many agents have metrics of their own, from 0 (none) to 1000: the busiest. Each has 35 series on each server.",
 );
 
 /// The variables of this section.

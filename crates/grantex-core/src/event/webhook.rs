@@ -149,6 +149,7 @@ impl Event {
             Self::TokenExchanged(issue) | Self::TokenRefreshed(issue) | Self::TokenDelegated(issue) => {
                 Some(&issue.grant_id)
             }
+            Self::PolicyDenied { grant_id, .. } => grant_id.as_ref(),
             _ => None,
         }
     }

@@ -57,7 +57,7 @@ pub trait PolicyBackend: Send + Sync + 'static {
 #[async_trait]
 pub trait PolicyTransport: Send + Sync + 'static {
     /// Posts a JSON text and returns the body of an answer with a status from 200 to 299. Follows no redirect, waits no longer
-    /// than 5 seconds, reads no more than 2 MiB.
+    /// than its deadline, reads no more than 2 MiB.
     async fn post(&self, url: &str, body: String) -> Result<Vec<u8>, Cause>;
 }
 
@@ -176,11 +176,18 @@ fn cedar_answer(answer: &Value, action: PolicyAction) -> Result<BackendDecision,
         Some(Value::Array(reasons)) => reasons.iter().filter_map(Value::as_str).take(20).collect(),
         _ => Vec::new(),
     };
+    let says = |member: &str| match answer.pointer(member) {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(_) => true,
+    };
+    // A refusal that could not be evaluated stands for itself, as it does in a bundle.
+    let is_silent = !says("/diagnostics/reason") && !says("/diagnostics/errors");
     let effect = match answer.get("decision").and_then(Value::as_str) {
         Some("Allow") => Some(Effect::Allow),
         // Cedar denies what nothing permits. Permits are written for the request for consent, so at all later steps only a
         // refusal that some policy stands for counts.
-        Some("Deny") if action != PolicyAction::Authorize && reasons.is_empty() => None,
+        Some("Deny") if action != PolicyAction::Authorize && is_silent => None,
         Some("Deny") => Some(Effect::Deny),
         _ => return Err(BackendError::Answer("`decision` is neither Allow nor Deny")),
     };
@@ -336,6 +343,17 @@ mod tests {
         assert_eq!(answer(silent, PolicyAction::Authorize).unwrap(), Some(Effect::Deny));
         assert_eq!(answer(silent, PolicyAction::Refresh).unwrap(), None);
         assert_eq!(answer(stood_for, PolicyAction::Refresh).unwrap(), Some(Effect::Deny));
+        for unclear in [
+            r#"{"decision":"Deny","diagnostics":{"reason":[],"errors":["overflow"]}}"#,
+            r#"{"decision":"Deny","diagnostics":{"reason":[{"id":"p1"}]}}"#,
+            r#"{"decision":"Deny","diagnostics":{"reason":"p1"}}"#,
+        ] {
+            assert_eq!(
+                answer(unclear, PolicyAction::Refresh).unwrap(),
+                Some(Effect::Deny),
+                "{unclear}"
+            );
+        }
         for text in ["{}", r#"{"decision":"allow"}"#, "[]"] {
             assert!(
                 matches!(answer(text, PolicyAction::Authorize), Err(BackendError::Answer(_))),

@@ -12,7 +12,7 @@ pub const MAX_BUNDLE_BYTES: usize = 256 * 1024;
 pub enum BundleFormat {
     /// Cedar policies: checked when they come, and evaluated here.
     Cedar,
-    /// Rego modules: kept for whoever fetches them, and evaluated elsewhere.
+    /// Rego modules: recorded, and evaluated elsewhere.
     Rego,
 }
 

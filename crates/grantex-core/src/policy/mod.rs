@@ -36,7 +36,7 @@ pub use engine::PolicyEngine;
 pub use model::{Change, Effect, FieldProblem, Policy, Rule, RuleChanges, RuleDraft};
 pub use registry::{MAX_POLICIES, PolicyError, PolicyList};
 pub use simulate::{BackendTrace, BundleTrace, PolicyTrace, Simulate, Simulation};
-pub use sync::{BundleError, SyncBundle};
+pub use sync::{BundleError, CheckedBundle, SyncBundle};
 
 closed! {
     /// What somebody is about to do, as told on the wire, in the log and in bundles.

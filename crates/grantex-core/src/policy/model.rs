@@ -14,8 +14,8 @@ const MAX_PRINCIPAL: usize = 256;
 /// The longest audience, in characters: as long as a request's.
 const MAX_AUDIENCE: usize = 1_024;
 /// What a policy weighs before its texts are counted, and what each scope weighs before its own: roughly what they take in
-/// memory once they are indexed.
-const OVERHEAD: u64 = 256;
+/// memory once they are indexed, with a bucket for each policy at worst.
+const OVERHEAD: u64 = 1_024;
 const SCOPE_OVERHEAD: u64 = 64;
 
 /// What a policy does when it matches.
@@ -121,10 +121,11 @@ impl Policy {
         let rule = &self.rule;
         let length = |text: Option<&str>| text.map_or(0, str::len);
         let scopes = rule.scopes.as_ref();
+        // Principal and scopes stand in the index once more.
         let texts = rule.name.len()
-            + length(rule.principal_id.as_deref())
             + length(rule.audience.as_deref())
-            + scopes.map_or(0, |scopes| scopes.joined().len());
+            + 2 * length(rule.principal_id.as_deref())
+            + 2 * scopes.map_or(0, |scopes| scopes.joined().len());
         let entries = scopes.map_or(0, |scopes| scopes.as_slice().len());
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         OVERHEAD + number(texts) + SCOPE_OVERHEAD * number(entries)

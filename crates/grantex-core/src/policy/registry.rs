@@ -14,7 +14,7 @@ use crate::store::Store;
 /// Policies of one developer at most, whatever the plan: all of them are read when one has changed.
 pub const MAX_POLICIES: u64 = 20_000;
 /// What the policies of one developer may weigh, in MiB.
-const MAX_WEIGHT_MIB: u64 = 16;
+const MAX_WEIGHT_MIB: u64 = 48;
 
 /// Why a policy was not made, changed or removed.
 #[derive(Debug, thiserror::Error)]

@@ -34,6 +34,10 @@ pub struct SyncBundle {
     pub activate: bool,
 }
 
+/// A bundle that can be stored: made by [`Grantex::check_sync`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedBundle(SyncBundle);
+
 /// Why a bundle was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
@@ -49,16 +53,14 @@ pub enum BundleError {
 }
 
 impl<S: Store> Grantex<S> {
-    /// Stores a bundle and, if that is wanted, puts it in force in place of the one before, in one step. A Cedar bundle is
-    /// checked first; one that cannot be evaluated changes nothing. Of the bundles that are not in force the newest 50 of each
+    /// Stores a bundle and, if that is wanted, puts it in force in place of the one before, in one step. Of the bundles that are not in force the newest 50 of each
     /// format are kept.
     pub async fn sync_bundle(
         &self,
         ctx: &Context,
         developer: &Developer,
-        command: SyncBundle,
+        CheckedBundle(command): CheckedBundle,
     ) -> Result<Bundle, BundleError> {
-        self.check_bundle(command.format, &command.content)?;
         let now = self.now();
         let bundle = Bundle {
             id: new_id(&*self.parts.random, now),
@@ -96,7 +98,17 @@ impl<S: Store> Grantex<S> {
         .await
     }
 
-    /// Checks a bundle as [`Grantex::sync_bundle`] does; returns what should be known of it although it works.
+    /// Checks a bundle before [`Grantex::sync_bundle`] stores it: Cedar is parsed and validated, which takes up to a second of computing
+    /// for the largest bundles, so call it where that holds nobody up.
+    ///
+    /// # Errors
+    /// [`BundleError::Size`] and [`BundleError::Invalid`].
+    pub fn check_sync(&self, command: SyncBundle) -> Result<CheckedBundle, BundleError> {
+        self.check_bundle(command.format, &command.content)?;
+        Ok(CheckedBundle(command))
+    }
+
+    /// Checks a bundle as [`Grantex::check_sync`] does; returns what should be known of it although it works.
     ///
     /// # Errors
     /// [`BundleError::Size`] and [`BundleError::Invalid`].

@@ -77,7 +77,10 @@ fn bundle(content: &str, activate: bool) -> SyncBundle {
 impl World {
     async fn sync(&mut self, command: SyncBundle) -> Result<Bundle, BundleError> {
         self.clock.advance(Lifetime::millis(1));
-        let outcome = self.grantex.sync_bundle(&self.ctx(), &self.developer, command).await;
+        let outcome = match self.grantex.check_sync(command) {
+            Ok(checked) => self.grantex.sync_bundle(&self.ctx(), &self.developer, checked).await,
+            Err(error) => Err(error),
+        };
         self.next_request().await;
         outcome
     }

@@ -159,7 +159,7 @@ async fn the_plan_and_memory_bound_how_many_policies_there_are() {
         policy.rule.scopes = Some(grantex_core::policy::pattern::ScopePatterns::parse(&long).unwrap());
         policy
     };
-    let count = (16 << 20) / heavy(&world.developer).weight();
+    let count = (48 << 20) / heavy(&world.developer).weight();
     insert(&world, (0..count).map(|_| heavy(&world.developer)).collect()).await;
     let too_heavy = RuleDraft {
         scopes: Some(long.clone()),
@@ -167,7 +167,7 @@ async fn the_plan_and_memory_bound_how_many_policies_there_are() {
     }
     .check()
     .unwrap();
-    assert_eq!(limit(make(&world, too_heavy).await), refused(16, "MiB of policies"));
+    assert_eq!(limit(make(&world, too_heavy).await), refused(48, "MiB of policies"));
     let light = make(&world, rule()).await.unwrap();
     let grow = RuleChanges {
         scopes: Change::Set(heavy(&world.developer).rule.scopes.unwrap().texts()),
@@ -177,7 +177,7 @@ async fn the_plan_and_memory_bound_how_many_policies_there_are() {
         .grantex
         .update_policy(&world.ctx(), &world.developer, light.id, grow)
         .await;
-    assert_eq!(limit(grown), refused(16, "MiB of policies"));
+    assert_eq!(limit(grown), refused(48, "MiB of policies"));
 }
 
 #[tokio::test]

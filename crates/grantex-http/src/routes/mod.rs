@@ -130,7 +130,6 @@ table! {
     policy_checks::SIMULATE => policy_checks::simulate,
     policy_checks::VALIDATE => policy_checks::validate,
     policy_bundles::SYNC => policy_bundles::sync,
-    policy_bundles::WEBHOOK => policy_bundles::webhook,
     policy_bundles::LIST => policy_bundles::list,
     policy_bundles::ACTIVE => policy_bundles::active,
     policies::GET => policies::get,

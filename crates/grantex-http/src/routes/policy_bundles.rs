@@ -1,10 +1,11 @@
 //! Bundles: policies as code.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use grantex_core::Grantex;
 use grantex_core::clock::Timestamp;
-use grantex_core::policy::{Bundle, BundleFormat, SyncBundle};
+use grantex_core::policy::{Bundle, BundleError, BundleFormat, SyncBundle};
 use grantex_core::store::Store;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,7 +14,7 @@ use crate::answer;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint, Parameter};
 use crate::error::ApiError;
-use crate::extract::{NonBlank, Nullable, Text, present};
+use crate::extract::{NonBlank, present};
 use crate::openapi::schema;
 
 pub(crate) const SYNC: Endpoint =
@@ -21,14 +22,6 @@ pub(crate) const SYNC: Endpoint =
         .takes(schema::<SyncBody>)
         .gives(201, schema::<SyncAnswer>)
         .refuses(&[400]);
-pub(crate) const WEBHOOK: Endpoint = Endpoint::post(
-    "/v1/policies/sync/webhook",
-    Access::Key,
-    "Takes note of a push to a repository; does nothing",
-)
-.takes(schema::<PushBody>)
-.gives(200, schema::<PushAnswer>)
-.refuses(&[400]);
 pub(crate) const LIST: Endpoint = Endpoint::get(
     "/v1/policies/bundles",
     Access::Key,
@@ -129,34 +122,6 @@ pub(crate) struct BundleList {
     bundles: Vec<BundleAnswer>,
 }
 
-/// What a Git host says of a push.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct PushBody {
-    #[serde(default, rename = "ref")]
-    #[schema(value_type = Option<String>, max_length = 1024)]
-    reference: Nullable<Text<0, 1024>>,
-    #[serde(default)]
-    repository: Nullable<PushedRepository>,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct PushedRepository {
-    #[serde(default, rename = "full_name")]
-    #[schema(value_type = Option<String>, max_length = 1024)]
-    full_name: Nullable<Text<0, 1024>>,
-}
-
-/// What was taken note of.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PushAnswer {
-    message: &'static str,
-    #[serde(rename = "ref")]
-    reference: Option<String>,
-    repository: Option<String>,
-    /// Always false.
-    synced: bool,
-}
-
 impl From<Bundle> for BundleAnswer {
     fn from(bundle: Bundle) -> Self {
         Self {
@@ -199,11 +164,25 @@ pub(super) fn decoded(content: &str) -> Result<Vec<u8>, ApiError> {
         .map_err(|_| ApiError::field("content", "must be base64, padded and in one line"))
 }
 
+/// Compiles a bundle on a thread of its own: it may take long, and a worker has other connections to serve.
+pub(super) async fn off_the_worker<S: Store, T: Send + 'static>(
+    call: &Call<S>,
+    check: impl FnOnce(Grantex<S>) -> Result<T, BundleError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let grantex = call.app.grantex.clone();
+    call.read(async {
+        let checked = web::block(move || check(grantex)).await;
+        checked.map_err(ApiError::internal)?.map_err(ApiError::from)
+    })
+    .await
+}
+
 pub(crate) async fn sync<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let command: SyncBundle = call.json::<SyncBody>().await?.try_into()?;
+    let bundle = off_the_worker(call, move |grantex| grantex.check_sync(command)).await?;
     let bundle = call
-        .write(|grantex, ctx| async move { grantex.sync_bundle(&ctx, &developer, command).await })
+        .write(|grantex, ctx| async move { grantex.sync_bundle(&ctx, &developer, bundle).await })
         .await?;
     answer::created(&SyncAnswer {
         bundle_id: bundle.id.to_string(),
@@ -213,17 +192,6 @@ pub(crate) async fn sync<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
         file_count: bundle.file_count,
         activated: bundle.is_active,
         evaluated: bundle.format.is_evaluated(),
-    })
-}
-
-pub(crate) async fn webhook<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
-    let body: PushBody = call.json().await?;
-    let name = body.repository.and_then(|repository| repository.full_name);
-    answer::ok(&PushAnswer {
-        message: "noted; this server fetches no repository: send the bundle to /v1/policies/sync",
-        reference: body.reference.map(|text| text.0),
-        repository: name.map(|text| text.0),
-        synced: false,
     })
 }
 

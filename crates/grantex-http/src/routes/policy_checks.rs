@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::policies::PolicyBody;
-use super::policy_bundles::{Format, decoded};
+use super::policy_bundles::{Format, decoded, off_the_worker};
 use crate::answer;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint};
@@ -349,7 +349,7 @@ pub(crate) async fn validate<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
     let body: ValidateBody = call.json().await?;
     let problems = match (body.policy, body.format, body.content) {
         (Some(policy), None, None) => problems_of_policy(policy),
-        (None, Some(format), Some(content)) => problems_of_bundle(call, format.into(), &content)?,
+        (None, Some(format), Some(content)) => problems_of_bundle(call, format.into(), &content).await?,
         (None, Some(_), None) => return Err(ApiError::field("content", "is required with `format`")),
         (None, None, Some(_)) => return Err(ApiError::field("format", "is required with `content`")),
         (None, None, None) => return Err(ApiError::field("policy", "is required, or `format` and `content`")),
@@ -376,17 +376,17 @@ fn problems_of_policy(policy: Map<String, Value>) -> Vec<ProblemAnswer> {
     problems.into_iter().map(answer).collect()
 }
 
-fn problems_of_bundle<S: Store>(
+async fn problems_of_bundle<S: Store>(
     call: &Call<S>,
     format: BundleFormat,
     content: &str,
 ) -> Result<Vec<ProblemAnswer>, ApiError> {
     let content = decoded(content)?;
-    let problems = match call.app.grantex.check_bundle(format, &content) {
-        Ok(warnings) => warnings,
-        Err(BundleError::Invalid(problems)) => problems,
-        Err(error @ (BundleError::Size | BundleError::Store(_))) => return Err(error.into()),
-    };
+    let problems = off_the_worker(call, move |grantex| match grantex.check_bundle(format, &content) {
+        Err(BundleError::Invalid(problems)) => Ok(problems),
+        outcome => outcome,
+    })
+    .await?;
     let mut problems: Vec<ProblemAnswer> = problems.into_iter().map(Into::into).collect();
     if !format.is_evaluated() {
         let message = "this server keeps bundles of this format, but does not evaluate them".to_owned();

@@ -114,7 +114,6 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         "/v1/policies/sync",
         &["format", "version", "content", "fileCount", "activate"],
     ),
-    ("POST", "/v1/policies/sync/webhook", &["ref", "repository"]),
     ("POST", "/v1/principal-sessions", &["principalId", "expiresIn"]),
     ("POST", "/v1/webhooks", &["url", "events", "secret", "description"]),
     (

@@ -170,26 +170,3 @@ async fn a_bundle_is_validated_with_positions() {
         (&json!(true), &json!("warning"))
     );
 }
-
-#[actix_web::test]
-async fn a_push_is_taken_note_of_and_nothing_happens() {
-    let app = TestApp::start().await;
-    let push = async |body: Value| {
-        app.post("/v1/policies/sync/webhook")
-            .key(&app.live)
-            .json(&body)
-            .send()
-            .await
-    };
-    let body = json!({"ref": "refs/heads/main", "repository": {"full_name": "acme/policies", "id": 7}, "commits": []});
-    let told = push(body).await.expect(200);
-    let expected = json!({
-        "message": "noted; this server fetches no repository: send the bundle to /v1/policies/sync",
-        "ref": "refs/heads/main", "repository": "acme/policies", "synced": false,
-    });
-    assert_eq!(told, expected);
-    let told = push(json!({"repository": null})).await.expect(200);
-    assert_eq!((&told["ref"], &told["repository"]), (&Value::Null, &Value::Null));
-    assert!(push(json!({"ref": 1})).await.bad_request().starts_with("`ref` "));
-    assert_eq!(app.event_names(), [""; 0]);
-}

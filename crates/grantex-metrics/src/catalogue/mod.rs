@@ -19,7 +19,7 @@ pub const UNMATCHED: &str = "unmatched";
 /// The label value for agents that have no series of their own, and for what no agent can be blamed for.
 pub const OTHER: &str = "other";
 
-/// Bucket bounds for the durations of requests, in seconds: the seed's alert thresholds (0.5 and 2) are among them.
+/// Bucket bounds for the durations of requests, in seconds: the bounds of the latency alerts (0.5 and 2) are among them.
 pub const REQUEST_SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0,
 ];

@@ -21,6 +21,8 @@ CREATE TABLE policies (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
+-- Count and weight of a developer's are read from here alone.
+CREATE INDEX policies_weight ON policies (developer_id, weight);
 CREATE INDEX policies_listing ON policies (developer_id, priority DESC, id);
 
 CREATE TABLE policy_bundles (

@@ -55,8 +55,6 @@ app.kubernetes.io/component: server
 {{- range $name, $_ := .Values.config -}}
 {{- if has $name (list "HOST" "PORT" "PUBLIC_BASE_URL" "SHUTDOWN_DELAY" "MIGRATE_ON_START") -}}
 {{ fail (printf "config.%s is set by the chart" $name) }}{{- end -}}
-{{- if hasKey $.Values.secret.keys $name -}}{{- if index $.Values.secret.keys $name -}}
-{{ fail (printf "config.%s is in secret.keys as well" $name) }}{{- end -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -64,14 +62,27 @@ app.kubernetes.io/component: server
 {{- define "grantex.container" -}}
 image: {{ include "grantex.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-envFrom:
-  - configMapRef:
-      name: {{ include "grantex.fullname" . }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities:
     drop: [ALL]
+{{- end -}}
+
+{{- /* Where pods may run. */ -}}
+{{- define "grantex.placement" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "grantex.podSecurity" -}}
