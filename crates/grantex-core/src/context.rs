@@ -1,10 +1,13 @@
-//! What accompanies one call through its flow: logger, request id, start of the clock, and the right to give up.
+//! What accompanies one call through its flow: logger, request id, start of the clock, what is recorded of it, and the right
+//! to give up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use slog::Logger;
+
+use crate::trace::Recording;
 
 /// The company of one call. Cheap to clone; all clones share the admission.
 #[derive(Debug, Clone)]
@@ -15,17 +18,19 @@ struct Inner {
     logger: Logger,
     request_id: String,
     started: Duration,
+    recording: Recording,
     admission: Admission,
     entered: AtomicBool,
 }
 
 impl Context {
     /// A context for a call that began at `started` on the monotonic clock. `logger` should already carry the request id.
-    pub fn new(logger: Logger, request_id: String, started: Duration) -> Self {
+    pub fn new(logger: Logger, request_id: String, started: Duration, recording: Recording) -> Self {
         Self(Arc::new(Inner {
             logger,
             request_id,
             started,
+            recording,
             admission: Admission::default(),
             entered: AtomicBool::new(false),
         }))
@@ -44,6 +49,11 @@ impl Context {
     /// When the call began, on the monotonic clock.
     pub fn started(&self) -> Duration {
         self.0.started
+    }
+
+    /// What is recorded of the call.
+    pub fn recording(&self) -> &Recording {
+        &self.0.recording
     }
 
     /// The right to withdraw this call's unit of work.

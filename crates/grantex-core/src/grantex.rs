@@ -23,6 +23,7 @@ use crate::policy::{PolicyBackend, PolicyEngine};
 use crate::store::{BoxFuture, Store, UnitOptions};
 use crate::token::signer::{KeyRing, Sealer};
 use crate::token::verified::VerifiedTokens;
+use crate::trace::Recording;
 use crate::webhook::WebhookSettings;
 use crate::webhook::target::UrlPolicy;
 
@@ -248,7 +249,17 @@ impl<S: Store> Grantex<S> {
 
     /// A context for a call that begins now.
     pub fn context(&self, logger: Logger, request_id: String) -> Context {
-        Context::new(logger, request_id, self.parts.clock.monotonic())
+        let recording = Recording::new(self.clock(), None);
+        Context::new(logger, request_id, self.parts.clock.monotonic(), recording)
+    }
+
+    /// The service for one call: what it asks of the store is told to `recording`.
+    #[must_use]
+    pub fn recorded(&self, recording: &Recording) -> Self {
+        Self {
+            store: self.store.recorded(recording),
+            parts: Arc::clone(&self.parts),
+        }
     }
 
     /// Logs an event and tells it to the observer: for what happened outside a unit of work.
@@ -282,12 +293,13 @@ impl<S: Store> Grantex<S> {
         };
         let developer = developer.cloned();
         let parts = Arc::clone(&self.parts);
+        let place = ctx.recording().place();
         let (value, finished) = self
             .store
             .transact(options, move |tx| {
                 Box::pin(async move {
                     let now = parts.clock.now();
-                    let mut unit = Unit::new(tx, developer, now, Arc::clone(&parts.random));
+                    let mut unit = Unit::new(tx, developer, now, Arc::clone(&parts.random), place);
                     let value = work(&mut unit).await?;
                     let finished = unit.finish().await?;
                     Ok::<_, E>((value, finished))

@@ -112,6 +112,7 @@ pub mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
+pub mod trace;
 pub mod webhook;
 
 pub use grantex::{Grantex, Settings};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use grantex_core::Grantex;
 use grantex_core::id::Random;
 use grantex_core::store::{BoxFuture, Store};
+use grantex_core::trace::{Recording, SpanId, TraceContext, TraceId, Tracer};
 use slog::Logger;
 
 use crate::boundary::Cors;
@@ -24,6 +25,7 @@ pub struct App<S: Store> {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) limiter: Arc<dyn Limiter>,
     pub(crate) observer: Arc<dyn HttpObserver>,
+    pub(crate) tracer: Option<Arc<dyn Tracer>>,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) cors: Cors,
     pub(crate) base_path: String,
@@ -49,6 +51,7 @@ impl<S: Store> App<S> {
             random: Arc::new(random),
             limiter,
             observer: Arc::new(Unmeasured),
+            tracer: None,
             readiness,
             base_path,
             openapi: Document::default(),
@@ -61,6 +64,13 @@ impl<S: Store> App<S> {
     #[must_use]
     pub fn observer(mut self, observer: impl HttpObserver) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Gives `tracer` the spans of requests.
+    #[must_use]
+    pub fn tracer(mut self, tracer: impl Tracer) -> Self {
+        self.tracer = Some(Arc::new(tracer));
         self
     }
 
@@ -83,6 +93,25 @@ impl<S: Store> App<S> {
     pub fn streams(mut self, streams: Streams) -> Self {
         self.streams = streams;
         self
+    }
+
+    /// What is to be recorded of a request whose caller is here in a trace. Without a tracer a request is part of its caller's
+    /// trace, if there is one, and no span of it is kept.
+    pub(crate) fn recording(&self, caller: Option<TraceContext>) -> Recording {
+        let clock = self.grantex.clock();
+        let Some(tracer) = &self.tracer else {
+            return Recording::new(clock, caller);
+        };
+        let trace_id = caller.map_or_else(|| TraceId::random(&*self.random), |caller| caller.trace_id);
+        let place = TraceContext {
+            trace_id,
+            span_id: SpanId::random(&*self.random),
+            is_sampled: caller.map_or_else(|| tracer.samples(trace_id), |caller| caller.is_sampled),
+        };
+        match place.is_sampled {
+            true => Recording::with_spans(clock, place),
+            false => Recording::new(clock, Some(place)),
+        }
     }
 
     /// The service.

@@ -28,7 +28,7 @@ pub(crate) async fn admit<S: Store>(call: &mut Call<S>) -> Result<(), ApiError> 
             developer(call, presented).await
         }
         Access::Session => {
-            let session = bearer(call).and_then(|token| call.app.grantex.session(token));
+            let session = bearer(call).and_then(|token| call.grantex.session(token));
             call.session = Some(
                 session.ok_or_else(|| ApiError::unauthorized("the session token is missing, invalid or expired"))?,
             );
@@ -94,7 +94,7 @@ async fn developer<S: Store>(call: &mut Call<S>, presented: Option<String>) -> R
         }
         return Err(ApiError::unauthorized("an API key is required"));
     };
-    let Some(developer) = call.read(call.app.grantex.authenticate(presented.expose())).await? else {
+    let Some(developer) = call.read(call.grantex.authenticate(presented.expose())).await? else {
         call.count(Bucket::FailedKeys, address)?;
         return Err(ApiError::unauthorized("the API key is not valid"));
     };

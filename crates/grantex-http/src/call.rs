@@ -15,6 +15,7 @@ use grantex_core::event::Event;
 use grantex_core::principal::Session;
 use grantex_core::secret::Secret;
 use grantex_core::store::Store;
+use grantex_core::trace::{Recording, TraceContext};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -26,9 +27,16 @@ use crate::extract::{self, Body, Query};
 use crate::limit::{Bucket, Caller, Decision};
 use crate::pages::Message;
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// A request in work. Handlers ask it for what they need, in the order in which it may be refused.
 pub(crate) struct Call<S: Store> {
     pub(crate) app: web::Data<App<S>>,
+    /// The service, which records what this call asks of the store.
+    pub(crate) grantex: Grantex<S>,
+    /// Who called, as they say in `traceparent`.
+    pub(crate) caller: Option<TraceContext>,
+    pub(crate) recording: Recording,
     pub(crate) endpoint: Endpoint,
     pub(crate) request_id: String,
     pub(crate) started: Duration,
@@ -57,7 +65,12 @@ impl<S: Store> Call<S> {
         let mut random = [0_u8; 16];
         app.random.fill(&mut random);
         let request_id = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
+        let caller = traceparent(request.headers());
+        let recording = app.recording(caller);
         Self {
+            grantex: app.grantex.recorded(&recording),
+            caller,
+            recording,
             started: app.grantex.clock().monotonic(),
             client: app.settings.trust_proxy.client_of(&request),
             deadline: Instant::now() + app.settings.request_deadline,
@@ -94,8 +107,17 @@ impl<S: Store> Call<S> {
     /// The context of this call's flows; made when it is first needed, dated from the start of the request.
     pub(crate) fn context(&self) -> &Context {
         self.context.get_or_init(|| {
-            let logger = self.app.logger.new(slog::o!("requestId" => self.request_id.clone()));
-            Context::new(logger, self.request_id.clone(), self.started)
+            let id = self.request_id.clone();
+            let logger = match self.recording.place() {
+                Some(place) => {
+                    let trace_id = place.trace_id.to_string();
+                    self.app
+                        .logger
+                        .new(slog::o!("traceId" => trace_id, "requestId" => id.clone()))
+                }
+                None => self.app.logger.new(slog::o!("requestId" => id.clone())),
+            };
+            Context::new(logger, id, self.started, self.recording.clone())
         })
     }
 
@@ -211,7 +233,7 @@ impl<S: Store> Call<S> {
             endpoint: self.endpoint.path,
             retry_after,
         };
-        self.app.grantex.emit(self.context(), &event);
+        self.grantex.emit(self.context(), &event);
         Err(ApiError::rate_limited(&decision))
     }
 
@@ -235,13 +257,23 @@ impl<S: Store> Call<S> {
         E: Into<ApiError> + Send + 'static,
         W: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let task = tokio::spawn(flow(self.app.grantex.clone(), self.context().clone()));
+        let task = tokio::spawn(flow(self.grantex.clone(), self.context().clone()));
         match tokio::time::timeout_at(self.deadline, task).await {
             Ok(Ok(result)) => result.map_err(Into::into),
             Ok(Err(panicked)) => Err(ApiError::internal(panicked)),
             Err(elapsed) if self.context().admission().withdraw() => Err(ApiError::unavailable(elapsed)),
             Err(elapsed) => Err(ApiError::internal(elapsed)),
         }
+    }
+}
+
+/// Where the caller is in its trace. A header that is none, or is there twice, is ignored (W3C Trace Context §4.3).
+fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut values = headers.get_all(TRACEPARENT);
+    let value = values.next()?;
+    match values.next() {
+        Some(_) => None,
+        None => TraceContext::parse(value.to_str().ok()?),
     }
 }
 

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use grantex_core::context::Admission;
 use grantex_core::error::StoreError;
 use grantex_core::store::{BoxFuture, Writes};
+use grantex_core::trace::Recording;
 use tokio::sync::oneshot;
 
 /// What became of the transaction that a unit was part of.
@@ -44,6 +45,8 @@ pub(crate) trait Job: Send {
     fn begin(&self) -> bool;
     /// Does the work and keeps the result. A panic counts as a failure.
     fn run<'a>(&'a mut self, tx: &'a mut (dyn Writes + 'a)) -> BoxFuture<'a, Outcome>;
+    /// Notes how many statements its work made.
+    fn made(&self, statements: u64);
     /// Tells the waiting caller. A unit that failed by itself is told its own error, whatever became of the transaction.
     fn finish(self: Box<Self>, fate: &Fate);
     /// Tells the waiting caller that the unit was withdrawn before it began.
@@ -52,6 +55,7 @@ pub(crate) trait Job: Send {
 
 struct Unit<T, E, F> {
     admission: Admission,
+    recording: Option<Recording>,
     work: Option<F>,
     result: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
@@ -81,6 +85,12 @@ where
         })
     }
 
+    fn made(&self, statements: u64) {
+        if let Some(recording) = &self.recording {
+            recording.made_statements(statements);
+        }
+    }
+
     fn finish(self: Box<Self>, fate: &Fate) {
         let result = match (self.result, fate.error()) {
             (Some(Ok(value)), None) => Ok(value),
@@ -98,7 +108,11 @@ where
 }
 
 /// A unit to be queued, and where its result will arrive.
-pub(crate) fn unit<T, E, F>(admission: Admission, work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
+pub(crate) fn unit<T, E, F>(
+    admission: Admission,
+    recording: Option<Recording>,
+    work: F,
+) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
 where
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
@@ -108,6 +122,7 @@ where
     (
         Box::new(Unit {
             admission,
+            recording,
             work: Some(work),
             result: None,
             reply,

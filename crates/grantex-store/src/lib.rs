@@ -34,6 +34,7 @@ use grantex_core::id::{AgentId, DeveloperId, TokenId};
 use grantex_core::secret::SecretHash;
 use grantex_core::store::{BoxFuture, Reads, Store, UnitOptions, Writes};
 use grantex_core::token::TokenRecord;
+use grantex_core::trace::Recording;
 
 pub use options::{ConnectionErrorHook, ConnectionRecoveryHook, Options, PoolStats, Stats};
 pub use postgres::{Heard, HeardHook, Herald, PostgresStore};
@@ -142,6 +143,13 @@ impl AnyStore {
 }
 
 impl Store for AnyStore {
+    fn recorded(&self, recording: &Recording) -> Self {
+        match self {
+            Self::Sqlite(store) => Self::Sqlite(store.recorded(recording)),
+            Self::Postgres(store) => Self::Postgres(store.recorded(recording)),
+        }
+    }
+
     async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,

@@ -118,6 +118,7 @@ diesel::table! {
         timestamp -> BigInt,
         prev_hash -> Nullable<Text>,
         hash -> Text,
+        trace_id -> Nullable<Text>,
     }
 }
 
@@ -193,6 +194,7 @@ diesel::table! {
         sent_to -> Nullable<Text>,
         created_at -> BigInt,
         ended_at -> Nullable<BigInt>,
+        traceparent -> Nullable<Text>,
     }
 }
 

@@ -74,6 +74,7 @@ pub fn append(
         timestamp,
         prev_hash,
         hash: String::new(),
+        trace_id: None,
     };
     entry.hash = hash(&entry);
     head.seq = entry.seq;
@@ -143,6 +144,7 @@ mod tests {
             timestamp: Timestamp::from_millis(1_893_553_445_007),
             prev_hash: Some("17d744d9dfa3278a676cfdbe090903294bd96e381dad856287276d78698d3948".into()),
             hash: String::new(),
+            trace_id: None,
         };
         assert_eq!(
             sha256(&text(&second)),

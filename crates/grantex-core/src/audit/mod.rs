@@ -11,6 +11,7 @@ pub use verify::{BrokenEntry, ChainReport};
 use crate::clock::Timestamp;
 use crate::closed;
 use crate::id::{AuditId, DeveloperId};
+use crate::trace::TraceId;
 
 closed! {
     /// Which of a developer's two chains.
@@ -75,4 +76,6 @@ pub struct AuditEntry {
     pub prev_hash: Option<String>,
     /// SHA-256 over the entry, 64 lower-case hex digits.
     pub hash: String,
+    /// The trace of the call that appended it. Not part of what is hashed.
+    pub trace_id: Option<TraceId>,
 }

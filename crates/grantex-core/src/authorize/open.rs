@@ -102,6 +102,7 @@ impl<S: Store> Grantex<S> {
         command: Authorize,
     ) -> Result<Authorized, AuthorizeError> {
         ctx.enter();
+        let _span = ctx.recording().span("grantex.authorize");
         let mut agent_id = None;
         let result = self.try_authorize(ctx, developer, command, &mut agent_id).await;
         if let Err(error) = &result {

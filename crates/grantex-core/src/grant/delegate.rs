@@ -97,6 +97,7 @@ impl<S: Store> Grantex<S> {
         developer: &Developer,
         command: Delegate,
     ) -> Result<Delegated, DelegateError> {
+        let _span = ctx.recording().span("grantex.delegate");
         let parent = match self
             .verify_token(ctx, developer, command.parent_token.expose(), None)
             .await?
@@ -139,7 +140,7 @@ impl<S: Store> Grantex<S> {
         if let Some(denied) = refusal.await? {
             return Err(denied.into());
         }
-        let minted = self.mint(&child, now)?;
+        let minted = self.mint(ctx, &child, now)?;
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 if !unit.tx.touch_active_grant(&parent_id, &heir, unit.now).await? {

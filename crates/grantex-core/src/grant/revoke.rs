@@ -77,6 +77,7 @@ impl<S: Store> Grantex<S> {
         by: RevokedBy,
         is_theirs: impl FnOnce(&Grant) -> bool + Send + 'static,
     ) -> Result<(), RevokeGrantError> {
+        let _span = ctx.recording().span("grantex.revoke");
         self.transact(ctx, Some(developer), move |unit| {
             Box::pin(async move {
                 let developer = unit.developer()?.clone();

@@ -12,6 +12,7 @@ use crate::grant::Grant;
 use crate::id::{DeliveryId, DeveloperId, EventId, Random, WebhookId, new_id, new_ulid};
 use crate::store::{DeveloperHead, EventRow, Ledger, Writes};
 use crate::token::Token;
+use crate::trace::TraceContext;
 use crate::webhook::Delivery;
 use crate::webhook::subscription::Subscriptions;
 
@@ -34,6 +35,8 @@ pub struct Unit<'t> {
     pub now: Timestamp,
     pub(crate) active_grants_delta: i64,
     random: Arc<dyn Random>,
+    /// Where in its trace the call is that does this.
+    place: Option<TraceContext>,
     developer: Option<DeveloperId>,
     head: Option<DeveloperHead>,
     grants: Vec<Grant>,
@@ -50,12 +53,14 @@ impl<'t> Unit<'t> {
         developer: Option<DeveloperId>,
         now: Timestamp,
         random: Arc<dyn Random>,
+        place: Option<TraceContext>,
     ) -> Self {
         Self {
             tx,
             now,
             active_grants_delta: 0,
             random,
+            place,
             developer,
             head: None,
             grants: Vec::new(),
@@ -143,8 +148,10 @@ impl<'t> Unit<'t> {
     ) -> Result<AuditEntry, StoreError> {
         let developer = self.developer()?.clone();
         let (now, random) = (self.now, Arc::clone(&self.random));
+        let place = self.place;
         let head = self.ensure_head().await?.chain_mut(chain_kind);
-        let entry = chain::append(head, developer, chain_kind, record, now, |at| new_ulid(&*random, at));
+        let mut entry = chain::append(head, developer, chain_kind, record, now, |at| new_ulid(&*random, at));
+        entry.trace_id = place.map(|place| place.trace_id);
         self.logged.push(entry.clone());
         Ok(entry)
     }
@@ -179,7 +186,9 @@ impl<'t> Unit<'t> {
                 };
                 for webhook_id in receivers {
                     let id = new_id::<DeliveryId>(&*self.random, now);
-                    deliveries.push(Delivery::first(id, webhook_id.clone(), &row, event));
+                    let mut delivery = Delivery::first(id, webhook_id.clone(), &row, event);
+                    delivery.trace = self.place;
+                    deliveries.push(delivery);
                     if !told.contains(&webhook_id) {
                         told.push(webhook_id);
                     }

@@ -32,6 +32,7 @@ use crate::id::{AgentId, AuditId, DeveloperId, EventId, TokenId};
 use crate::plan::Plan;
 use crate::secret::SecretHash;
 use crate::token::{Token, TokenRecord};
+use crate::trace::Recording;
 use crate::webhook::Delivery;
 use crate::webhook::subscription::Subscriptions;
 
@@ -50,6 +51,13 @@ pub struct UnitOptions {
 
 /// Storage.
 pub trait Store: Clone + Send + Sync + 'static {
+    /// The same store, for one call: what is asked of it is told to `recording`. A store that does not record is as good.
+    #[must_use]
+    fn recorded(&self, recording: &Recording) -> Self {
+        let _ = recording;
+        self.clone()
+    }
+
     /// Runs `work` with read access. Each statement sees what was committed before it; there is no snapshot over several.
     fn read<T, E, F>(&self, work: F) -> impl Future<Output = Result<T, E>> + Send
     where

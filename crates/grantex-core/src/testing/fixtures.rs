@@ -26,6 +26,7 @@ use crate::scope::Scopes;
 use crate::secret::SecretHash;
 use crate::store::{ChainHead, EventRow, KeyState, StoredKey};
 use crate::token::{RefreshUse, Token};
+use crate::trace::{TraceContext, TraceId};
 use crate::webhook::health::Health;
 use crate::webhook::{Counts, Delivery, DeliveryStatus, Webhook, WebhookState};
 
@@ -208,9 +209,13 @@ impl Fixtures {
         head: &mut ChainHead,
         record: AuditRecord,
     ) -> AuditEntry {
-        chain::append(head, developer.id.clone(), chain, record, self.tick(), |at| {
+        let entry = chain::append(head, developer.id.clone(), chain, record, self.tick(), |at| {
             new_ulid(&self.random, at)
-        })
+        });
+        AuditEntry {
+            trace_id: TraceId::parse("0af7651916cd43dd8448eb211c80319c"),
+            ..entry
+        }
     }
 
     /// A developer's event at position `seq`.
@@ -264,6 +269,7 @@ impl Fixtures {
             sent_to: None,
             created_at,
             ended_at: None,
+            trace: TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         }
     }
 

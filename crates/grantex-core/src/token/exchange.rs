@@ -99,6 +99,7 @@ impl<S: Store> Grantex<S> {
         command: ExchangeCode,
     ) -> Result<IssuedToken, ExchangeError> {
         ctx.enter();
+        let _span = ctx.recording().span("grantex.token.exchange");
         let mut agent_id = None;
         let result = self.try_exchange(ctx, developer, command, &mut agent_id).await;
         if let Err(error) = &result {
@@ -170,7 +171,7 @@ impl<S: Store> Grantex<S> {
         if let Some(denied) = refusal.await? {
             return Err(denied.into());
         }
-        let minted = self.mint(&self.grant_of_request(&request, now), now)?;
+        let minted = self.mint(ctx, &self.grant_of_request(&request, now), now)?;
         match self
             .store_exchange(ctx, developer, request, code_hash.clone(), minted)
             .await

@@ -1,6 +1,7 @@
 //! Making a grant's tokens: ids, signature, refresh token.
 
 use crate::clock::Timestamp;
+use crate::context::Context;
 use crate::error::StoreError;
 use crate::event::{Event, TokenIssue};
 use crate::grant::Grant;
@@ -50,7 +51,8 @@ impl Minted {
 impl<S: Store> Grantex<S> {
     /// Signs an access token for a grant and makes a refresh token beside it. Nothing is stored yet, so that the signature (the
     /// costliest step of an exchange) is made outside the transaction.
-    pub(crate) fn mint(&self, grant: &Grant, now: Timestamp) -> Result<Minted, SignError> {
+    pub(crate) fn mint(&self, ctx: &Context, grant: &Grant, now: Timestamp) -> Result<Minted, SignError> {
+        let _span = ctx.recording().span("grantex.token.sign");
         let random = &*self.parts.random;
         let token_id: TokenId = new_id(random, now);
         let (issued_at, expires_at) = (now.floor_to_second(), grant.expires_at);

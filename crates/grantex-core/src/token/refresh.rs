@@ -159,6 +159,7 @@ impl<S: Store> Grantex<S> {
         command: RefreshToken,
     ) -> Result<Refreshed, RefreshError> {
         ctx.enter();
+        let _span = ctx.recording().span("grantex.token.refresh");
         let result = self.try_refresh(ctx, developer, &command).await;
         if let Err(error) = &result {
             self.emit(ctx, &Event::TokenRefreshRejected { status: error.status() });
@@ -179,7 +180,7 @@ impl<S: Store> Grantex<S> {
         let now = self.now();
         presented.check(now)?;
         self.check_policies(ctx, developer, &presented).await?;
-        let minted = self.mint(&presented.record.grant, now)?;
+        let minted = self.mint(ctx, &presented.record.grant, now)?;
         match self
             .store_refresh(ctx, developer, command, &presented.record, minted)
             .await?

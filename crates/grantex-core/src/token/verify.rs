@@ -149,6 +149,7 @@ impl<S: Store> Grantex<S> {
         token: &str,
         audience: Option<&str>,
     ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
+        let _span = ctx.recording().span("grantex.token.verify");
         let opened = self.open_grant_token(token);
         let token_id = opened.as_ref().ok().map(|claims| claims.token_id.clone());
         let verdict = match opened {

@@ -294,6 +294,7 @@ fn recovered_delivery(unit: &Unit<'_>, webhook: &WebhookId, developer: &Develope
         sent_to: None,
         created_at: event.created_at,
         ended_at: None,
+        trace: None,
     }
 }
 

@@ -27,6 +27,7 @@ use crate::event::Event;
 use crate::event::filter::EventFilter;
 use crate::id::{DeliveryId, DeveloperId, EventId, WebhookId};
 use crate::store::EventRow;
+use crate::trace::TraceContext;
 use crate::webhook::health::{Health, HealthRules};
 use crate::webhook::schedule::Schedule;
 
@@ -216,6 +217,8 @@ pub struct Delivery {
     pub created_at: Timestamp,
     /// When it was delivered or given up.
     pub ended_at: Option<Timestamp>,
+    /// Where the call was in its trace that brought about the event: what receivers are sent as `traceparent`.
+    pub trace: Option<TraceContext>,
 }
 
 impl Delivery {
@@ -238,6 +241,7 @@ impl Delivery {
             sent_to: None,
             created_at: row.created_at,
             ended_at: None,
+            trace: None,
         }
     }
 }

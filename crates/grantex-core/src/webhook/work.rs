@@ -189,9 +189,13 @@ impl<S: Store> Grantex<S> {
             .filter(|previous| now < previous.until)
             .and_then(|previous| self.open_secret(webhook, &previous.sealed));
         let id = delivery.event_id.as_str();
+        let mut headers = signature::headers(&secret, previous.as_ref(), id, now, &delivery.payload);
+        if let Some(trace) = delivery.trace {
+            headers.push(("traceparent", trace.to_string()));
+        }
         Some(Outgoing {
             url: webhook.url.clone(),
-            headers: signature::headers(&secret, previous.as_ref(), id, now, &delivery.payload),
+            headers,
             body: Arc::from(delivery.payload.as_str()),
         })
     }

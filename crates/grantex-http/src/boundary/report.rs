@@ -4,6 +4,7 @@ use actix_web::http::{Method, StatusCode};
 use grantex_core::error::chain;
 use grantex_core::event::{AuthorizeStatus, Event, ExchangeStatus, RefreshStatus};
 use grantex_core::store::Store;
+use grantex_core::trace::{Attribute, StoreUse, TraceId};
 use slog::{KV, Record, Serializer};
 
 use crate::call::Call;
@@ -51,7 +52,7 @@ pub(super) fn refusal<S: Store>(call: &Call<S>, status: StatusCode) {
             agent_id: None,
         },
     };
-    call.app.grantex.emit(call.context(), &event);
+    call.grantex.emit(call.context(), &event);
 }
 
 enum Refused {
@@ -72,7 +73,7 @@ impl Refused {
 
 /// Logs and measures a request.
 pub(super) fn finished<S: Store>(call: &Call<S>, status: StatusCode, error: Option<&ApiError>) {
-    let took = call.app.grantex.clock().monotonic().saturating_sub(call.started);
+    let took = call.grantex.clock().monotonic().saturating_sub(call.started);
     let method = method_name(call.request().method());
     call.app
         .observer
@@ -82,10 +83,13 @@ pub(super) fn finished<S: Store>(call: &Call<S>, status: StatusCode, error: Opti
         route: call.endpoint.path,
         status: status.as_u16(),
         duration_ms: took.as_secs_f64() * 1_000.0,
+        store: call.recording.store_use(),
+        trace_id: call.recording.place().map(|place| place.trace_id),
         developer_id: call.developer.as_ref().map(|developer| developer.id.as_str()),
         request_id: &call.request_id,
         error: error.filter(|error| error.status.is_server_error()),
     };
+    trace(call, method, status);
     let logger = &call.app.logger;
     if status.is_server_error() {
         slog::error!(logger, "request.completed"; line);
@@ -96,12 +100,35 @@ pub(super) fn finished<S: Store>(call: &Call<S>, status: StatusCode, error: Opti
     }
 }
 
+/// Hands the spans of a request to whoever wants them. Names and attributes are those of OpenTelemetry's conventions for HTTP, and
+/// hold the template only.
+fn trace<S: Store>(call: &Call<S>, method: &'static str, status: StatusCode) {
+    let Some(tracer) = &call.app.tracer else { return };
+    let used = call.recording.store_use();
+    let number = |number: u64| Attribute::Number(i64::try_from(number).unwrap_or(i64::MAX));
+    let attributes = vec![
+        ("http.request.method", Attribute::Text(method.to_owned())),
+        ("http.route", Attribute::Text(call.endpoint.path.to_owned())),
+        ("http.response.status_code", number(status.as_u16().into())),
+        ("grantex.request_id", Attribute::Text(call.request_id.clone())),
+        ("grantex.store.statements", number(used.statements)),
+    ];
+    let name = format!("{method} {}", call.endpoint.path);
+    let caller = call.caller.map(|caller| caller.span_id);
+    let spans = call.recording.end(name, caller, status.is_server_error(), attributes);
+    if !spans.is_empty() {
+        tracer.ended(spans);
+    }
+}
+
 /// Template, never the path or the query: those may hold what must not be logged.
 struct Line<'a> {
     method: &'static str,
     route: &'static str,
     status: u16,
     duration_ms: f64,
+    store: StoreUse,
+    trace_id: Option<TraceId>,
     developer_id: Option<&'a str>,
     request_id: &'a str,
     error: Option<&'a ApiError>,
@@ -113,7 +140,13 @@ impl KV for Line<'_> {
         out.emit_str("route", self.route)?;
         out.emit_u32("status", self.status.into())?;
         // Microseconds are as exact as anybody needs it.
-        out.emit_f64("durationMs", (self.duration_ms * 1_000.0).round() / 1_000.0)?;
+        let rounded = |millis: f64| (millis * 1_000.0).round() / 1_000.0;
+        out.emit_f64("durationMs", rounded(self.duration_ms))?;
+        out.emit_f64("dbMs", rounded(self.store.waited.as_secs_f64() * 1_000.0))?;
+        out.emit_u64("dbQueries", self.store.statements)?;
+        if let Some(id) = self.trace_id {
+            out.emit_arguments("traceId", &format_args!("{id}"))?;
+        }
         if let Some(id) = self.developer_id {
             out.emit_str("developerId", id)?;
         }

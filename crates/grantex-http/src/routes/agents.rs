@@ -233,7 +233,7 @@ pub(crate) async fn register<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
 pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let request = call.query()?.page()?;
-    let page = call.read(call.app.grantex.agents(&developer, request.clone())).await?;
+    let page = call.read(call.grantex.agents(&developer, request.clone())).await?;
     let paging = Paging::of(&request, &page);
     answer::ok(&AgentList {
         agents: page.items.into_iter().map(Into::into).collect(),
@@ -244,7 +244,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let agent = match id(call)? {
-        Some(id) => call.read(call.app.grantex.agent(&developer, id)).await?,
+        Some(id) => call.read(call.grantex.agent(&developer, id)).await?,
         None => None,
     };
     answer::ok(&AgentAnswer::from(agent.ok_or(AgentError::NotFound)?))

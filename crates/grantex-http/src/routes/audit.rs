@@ -137,6 +137,9 @@ pub(crate) struct EntryAnswer {
     chain: &'static str,
     /// Position in the chain, from 1.
     sequence: i64,
+    /// The trace of the request that wrote it, when it had one. Not part of the hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
 }
 
 /// A page of entries.
@@ -166,6 +169,7 @@ impl TryFrom<AuditEntry> for EntryAnswer {
             status: entry.record.status,
             chain: entry.chain.as_str(),
             sequence: entry.seq,
+            trace_id: entry.trace_id.map(|id| id.to_string()),
         })
     }
 }
@@ -212,8 +216,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     let request = from.map(|from| PageRequest { size, from });
     let page = call
         .read(
-            call.app
-                .grantex
+            call.grantex
                 .audit_entries(&developer, chain, filter, request.clone(), size),
         )
         .await?;
@@ -226,7 +229,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let entry = match AuditId::parse(&call.segment("id")?) {
-        Some(id) => call.read(call.app.grantex.audit_entry(&developer, id)).await?,
+        Some(id) => call.read(call.grantex.audit_entry(&developer, id)).await?,
         None => None,
     };
     answer::ok(&EntryAnswer::try_from(

@@ -105,7 +105,7 @@ impl From<ConsentRequest> for ConsentAnswer {
 
 pub(crate) async fn show<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let id = id(call)?;
-    let asked = call.read(call.app.grantex.consent_request(call.context(), id)).await?;
+    let asked = call.read(call.grantex.consent_request(call.context(), id)).await?;
     answer::ok(&ConsentAnswer::from(asked))
 }
 

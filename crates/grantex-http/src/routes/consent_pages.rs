@@ -66,7 +66,7 @@ pub(crate) async fn show<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
         .and_then(AuthRequestId::parse)
         .ok_or(ConsentError::NotFound)?;
     let asked = call
-        .read(call.app.grantex.consent_request(call.context(), id.clone()))
+        .read(call.grantex.consent_request(call.context(), id.clone()))
         .await;
     let asked = explained(call, id, asked).await?;
     let html = render(call, &asked)?;
@@ -121,7 +121,7 @@ fn render<S: Store>(call: &Call<S>, asked: &ConsentRequest) -> Result<String, Ap
         agent_did: &asked.agent.id.did(),
         scopes: &scopes,
         duration_text: &in_words(request.expires_in),
-        expires_in_text: &in_words(request.expires_at.since(call.app.grantex.now())),
+        expires_in_text: &in_words(request.expires_at.since(call.grantex.now())),
         returns_to: returns_to.as_deref(),
         is_sandbox: asked.developer.mode == Mode::Sandbox,
     };
@@ -193,7 +193,7 @@ async fn explained<S: Store, T>(
     result: Result<T, ApiError>,
 ) -> Result<T, ApiError> {
     if result.as_ref().is_err_and(|error| error.status == StatusCode::GONE) {
-        let store = call.app.grantex.store();
+        let store = call.grantex.store();
         let found: Result<_, ApiError> = call
             .read::<_, StoreError>(store.read(move |tx| Box::pin(async move { tx.auth_request(&id).await })))
             .await;

@@ -156,7 +156,7 @@ impl DeliveryAnswer {
             event_id: delivery.event_id.to_string(),
             status: delivery.status.as_str(),
             attempts: delivery.attempts,
-            max_attempts: call.app.grantex.settings().webhooks.schedule.max_attempts(),
+            max_attempts: call.grantex.settings().webhooks.schedule.max_attempts(),
             last_status_code: delivery.last_status,
             next_attempt_at: (delivery.status == DeliveryStatus::Pending).then_some(delivery.next_attempt_at),
             created_at: delivery.created_at,
@@ -185,7 +185,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
         from: from.unwrap_or(PageStart::Number(1)),
     };
     let found = call
-        .read(call.app.grantex.deliveries(&developer, id, filter, request.clone()))
+        .read(call.grantex.deliveries(&developer, id, filter, request.clone()))
         .await?;
     let found = found.ok_or(WebhookError::NotFound)?;
     let paging = Paging::of(&request, &found.page);
@@ -203,7 +203,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let (developer, id) = (call.developer()?, id(call)?);
     let delivery = delivery_id(call)?;
-    let found = call.read(call.app.grantex.delivery(&developer, id, delivery)).await?;
+    let found = call.read(call.grantex.delivery(&developer, id, delivery)).await?;
     let (delivery, url) = found.ok_or(RedeliverError::NotFound)?;
     let event = RawValue::from_string(delivery.payload.clone()).map_err(ApiError::internal)?;
     answer::ok(&DeliveryDetail {

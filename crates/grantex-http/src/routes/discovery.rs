@@ -34,7 +34,7 @@ pub(crate) const OPENAPI: Endpoint =
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 pub(crate) async fn jwks<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
-    let keys = call.app.grantex.keys();
+    let keys = call.grantex.keys();
     let mut response = if etag::is_known(call.headers(), keys.jwks_etag()) {
         HttpResponse::NotModified().finish()
     } else {
@@ -53,7 +53,7 @@ pub(crate) async fn jwks<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 
 pub(crate) async fn did<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let did = format!("did:web:{}", call.app.settings.did_web_domain);
-    let keys = call.app.grantex.keys();
+    let keys = call.grantex.keys();
     let mut ids: Vec<String> = Vec::new();
     let mut methods: Vec<Value> = Vec::new();
     for key in keys.public_keys() {

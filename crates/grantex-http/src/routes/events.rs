@@ -116,7 +116,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     };
     let request = query.page()?;
     let page = call
-        .read(call.app.grantex.events(&developer, wanted, request.clone()))
+        .read(call.grantex.events(&developer, wanted, request.clone()))
         .await?;
     let paging = Paging::of(&request, &page);
     let Page { items, .. } = page;

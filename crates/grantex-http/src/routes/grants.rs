@@ -121,10 +121,10 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     };
     let request = query.page()?;
     let page = call
-        .read(call.app.grantex.grants(&developer, filter, request.clone()))
+        .read(call.grantex.grants(&developer, filter, request.clone()))
         .await?;
     let paging = Paging::of(&request, &page);
-    let now = call.app.grantex.now();
+    let now = call.grantex.now();
     answer::ok(&GrantList {
         grants: page
             .items
@@ -138,11 +138,11 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let grant = match id(call)? {
-        Some(id) => call.read(call.app.grantex.grant(&developer, id)).await?,
+        Some(id) => call.read(call.grantex.grant(&developer, id)).await?,
         None => None,
     };
     let grant = grant.ok_or_else(|| ApiError::not_found("grant"))?;
-    answer::ok(&GrantAnswer::new(grant, call.app.grantex.now()))
+    answer::ok(&GrantAnswer::new(grant, call.grantex.now()))
 }
 
 pub(crate) async fn revoke<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {

@@ -80,7 +80,7 @@ pub(crate) async fn introspect<S: Store>(call: &mut Call<S>) -> Result<HttpRespo
     let developer = call.developer()?;
     let body = presented(call).await?;
     let found = call
-        .read(call.app.grantex.introspect(call.context(), &developer, &body.token.0))
+        .read(call.grantex.introspect(call.context(), &developer, &body.token.0))
         .await?;
     let nothing = Map::new();
     let (active, token_type, claims) = match &found {
@@ -91,7 +91,7 @@ pub(crate) async fn introspect<S: Store>(call: &mut Call<S>) -> Result<HttpRespo
             std::borrow::Cow::Borrowed(verified.claims.members()),
         ),
         Introspection::Refresh(record) => {
-            let issuer = &call.app.grantex.settings().issuer;
+            let issuer = &call.grantex.settings().issuer;
             (
                 true,
                 Some("refresh_token"),

@@ -174,11 +174,7 @@ pub(crate) async fn open<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     let life = lifetime(body.expires_in.as_deref().unwrap_or(DEFAULT_LIFETIME))?;
     let principal = body.principal_id.0;
     let session = call
-        .read(
-            call.app
-                .grantex
-                .open_session(call.context(), &developer, principal, life),
-        )
+        .read(call.grantex.open_session(call.context(), &developer, principal, life))
         .await?;
     // A JWT is made of characters that a fragment may hold as they are.
     let dashboard_url = call
@@ -193,7 +189,7 @@ pub(crate) async fn open<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 
 pub(crate) async fn grants<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let session = call.session()?;
-    let grants = call.read(call.app.grantex.principal_grants(&session)).await?;
+    let grants = call.read(call.grantex.principal_grants(&session)).await?;
     answer::ok(&PrincipalGrants {
         grants: grants.into_iter().map(Into::into).collect(),
         principal_id: session.principal_id,
@@ -202,7 +198,7 @@ pub(crate) async fn grants<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
 
 pub(crate) async fn audit<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let session = call.session()?;
-    let entries = call.read(call.app.grantex.principal_audit(&session)).await?;
+    let entries = call.read(call.grantex.principal_audit(&session)).await?;
     answer::ok(&PrincipalEntries {
         entries: entries
             .into_iter()

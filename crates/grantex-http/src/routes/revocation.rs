@@ -85,8 +85,7 @@ pub(crate) async fn status<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     }
     let found = call
         .read(
-            call.app
-                .grantex
+            call.grantex
                 .revocation_status(&developer, grant_id.as_deref(), jti.as_deref()),
         )
         .await?;
@@ -105,7 +104,7 @@ pub(crate) async fn status<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
             grant_id: grant_id.as_deref(),
             jti: jti.as_deref(),
             expires_at: found.expires_at,
-            checked_at: call.app.grantex.now(),
+            checked_at: call.grantex.now(),
         })?
     };
     let headers = response.headers_mut();

@@ -255,7 +255,7 @@ async fn oauth_exchange<S: Store>(call: &mut Call<S>, form: TokenForm) -> Result
         redirect_uri: form.redirect_uri,
     };
     let issued = exchange_code(call, command).await?;
-    let now = call.app.grantex.now();
+    let now = call.grantex.now();
     Issued {
         grant: &issued.grant,
         jwt: &issued.jwt,
@@ -276,7 +276,7 @@ async fn oauth_refresh<S: Store>(call: &mut Call<S>, form: TokenForm) -> Result<
     let refreshed = call
         .write(|grantex, ctx| async move { grantex.refresh_token(&ctx, &developer, command).await })
         .await?;
-    let now = call.app.grantex.now();
+    let now = call.grantex.now();
     Issued {
         grant: &refreshed.grant,
         jwt: &refreshed.jwt,

@@ -120,8 +120,7 @@ async fn verdict<S: Store>(call: &mut Call<S>) -> Result<Result<VerifiedToken, I
     let body: VerifyBody = call.json().await?;
     let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
     call.read(
-        call.app
-            .grantex
+        call.grantex
             .verify_token(call.context(), &developer, &body.token.0, audience),
     )
     .await

@@ -293,7 +293,7 @@ pub(crate) async fn create<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     let created = call
         .write(|grantex, ctx| async move { grantex.create_webhook(&ctx, &developer, command).await })
         .await?;
-    let now = call.app.grantex.now();
+    let now = call.grantex.now();
     answer::created(&CreatedAnswer {
         secret: created.secret.expose(),
         webhook: WebhookAnswer::of(created.webhook, now),
@@ -302,8 +302,8 @@ pub(crate) async fn create<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
 
 pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
-    let webhooks = call.read(call.app.grantex.webhooks(&developer)).await?;
-    let now = call.app.grantex.now();
+    let webhooks = call.read(call.grantex.webhooks(&developer)).await?;
+    let now = call.grantex.now();
     let webhooks = webhooks.into_iter().map(|webhook| WebhookAnswer::of(webhook, now));
     answer::ok(&WebhookList {
         webhooks: webhooks.collect(),
@@ -312,7 +312,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 
 pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let (developer, id) = (call.developer()?, id(call)?);
-    let webhook = call.read(call.app.grantex.webhook(&developer, id)).await?;
+    let webhook = call.read(call.grantex.webhook(&developer, id)).await?;
     show(call, webhook.ok_or(WebhookError::NotFound)?)
 }
 
@@ -401,12 +401,12 @@ pub(crate) async fn test<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 
 pub(crate) async fn statistics<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let (developer, id) = (call.developer()?, id(call)?);
-    let statistics = call.read(call.app.grantex.webhook_statistics(&developer, id)).await?;
+    let statistics = call.read(call.grantex.webhook_statistics(&developer, id)).await?;
     answer::ok(&StatisticsAnswer::from(statistics.ok_or(WebhookError::NotFound)?))
 }
 
 fn show<S: Store>(call: &Call<S>, webhook: Webhook) -> Result<HttpResponse, ApiError> {
-    answer::ok(&WebhookAnswer::of(webhook, call.app.grantex.now()))
+    answer::ok(&WebhookAnswer::of(webhook, call.grantex.now()))
 }
 
 /// Whatever cannot be an id names no webhook.

@@ -148,6 +148,7 @@ async fn run_each(tx: &mut ConnTx<'_>, prepared: &mut Shapes, jobs: Jobs, stall:
             post(tx.conn, &format!("SAVEPOINT unit{number}"));
         }
         tx.local.begin_unit();
+        tx.statements = 0;
         let worked = timeout(stall, async {
             let outcome = job.run(tx).await;
             let shape = tx.local.put_off.as_ref().map_or(0, PutOff::shape);
@@ -163,7 +164,9 @@ async fn run_each(tx: &mut ConnTx<'_>, prepared: &mut Shapes, jobs: Jobs, stall:
                 Err(_) => Outcome::Undo,
             }
         });
-        let Ok(outcome) = worked.await else {
+        let worked = worked.await;
+        job.made(tx.statements);
+        let Ok(outcome) = worked else {
             kept.push(job);
             break Some(Broken::Silent);
         };

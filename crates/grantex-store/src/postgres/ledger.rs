@@ -96,6 +96,7 @@ columns!(Audit, AuditRow, "audit_entries", {
     timestamp: i64 => BigInt,
     prev_hash: Option<String> => Nullable<Text>,
     hash: String => Text,
+    trace_id: Option<String> => Nullable<Text>,
 });
 
 columns!(Events, EventRow, "events", {
@@ -124,6 +125,7 @@ columns!(Deliveries, DeliveryRow, "webhook_deliveries", {
     sent_to: Option<String> => Nullable<Text>,
     created_at: i64 => BigInt,
     ended_at: Option<i64> => Nullable<BigInt>,
+    traceparent: Option<String> => Nullable<Text>,
 });
 
 /// A ledger, ready to be written. Affects one row: the developer's.

@@ -135,6 +135,7 @@ async fn lock_heads(tx: &mut ConnTx<'_>, developers: &[DeveloperId]) -> Result<(
             (developers::plan, developers::subscriptions),
         ))
         .for_no_key_update();
+    tx.statements += 1;
     let rows = query.load::<(String, HeadRow, BesideHead)>(tx.conn).await;
     let mut rows: HashMap<String, (HeadRow, BesideHead)> = tx
         .note(rows)?
@@ -177,6 +178,7 @@ async fn write_ledger(tx: &mut ConnTx<'_>, ledger: &Ledger) -> Result<(), StoreE
     if lock_head(tx, &ledger.developer_id).await?.is_none() {
         return tx.note(Err(diesel::result::Error::NotFound));
     }
+    tx.statements += 1;
     tx.local.put_off = Some(PutOff::Ledger(Box::new(LedgerInsert::from(ledger))));
     let developer = ledger.developer_id.clone();
     let before = tx.local.held.insert(developer.clone(), Some(ledger.head.clone()));
@@ -188,6 +190,7 @@ async fn write_ledger(tx: &mut ConnTx<'_>, ledger: &Ledger) -> Result<(), StoreE
 /// Puts a request off: with nothing else to do, its unit is one round trip.
 async fn insert_auth_request(tx: &mut ConnTx<'_>, row: AuthRequestRow) -> Result<(), StoreError> {
     settle(tx).await?;
+    tx.statements += 1;
     tx.local.put_off = Some(PutOff::Request(Box::new(row)));
     Ok(())
 }
@@ -196,6 +199,7 @@ async fn insert_auth_request(tx: &mut ConnTx<'_>, row: AuthRequestRow) -> Result
 async fn change_deliveries(tx: &mut ConnTx<'_>, changes: &[DeliveryChange]) -> Result<(), StoreError> {
     settle(tx).await?;
     let changes: DeliveryChanges = changes.iter().map(DeliveryChangeRow::from).collect();
+    tx.statements += 1;
     let count = changes.execute(tx.conn).await;
     tx.note(count).map(drop)
 }

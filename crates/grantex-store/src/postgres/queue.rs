@@ -162,7 +162,7 @@ mod tests {
     use crate::job;
 
     fn unit() -> Box<dyn Job> {
-        let (job, _) = job::unit(Admission::default(), |_| Box::pin(async { Ok::<_, StoreError>(()) }));
+        let (job, _) = job::unit(Admission::default(), None, |_| Box::pin(async { Ok::<_, StoreError>(()) }));
         job
     }
 

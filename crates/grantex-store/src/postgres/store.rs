@@ -12,6 +12,7 @@ use grantex_core::id::{AgentId, DeveloperId, TokenId};
 use grantex_core::secret::SecretHash;
 use grantex_core::store::{BoxFuture, DeveloperReads, Reads, Store, UnitOptions, Writes};
 use grantex_core::token::TokenRecord;
+use grantex_core::trace::{Recording, StoreCall};
 use tokio::time::timeout;
 
 use super::connection::Target;
@@ -29,7 +30,11 @@ use crate::rows::record;
 
 /// A PostgreSQL server. Cheap to clone.
 #[derive(Clone)]
-pub struct PostgresStore(Arc<Inner>);
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+    /// What is asked of the store for one call is told to it.
+    recording: Option<Recording>,
+}
 
 struct Inner {
     target: Target,
@@ -50,23 +55,26 @@ impl PostgresStore {
     pub(crate) async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
         let target = Target::parse(url, &options)?;
         let connections = Arc::new(Connections::open(target.clone(), options).await?);
-        Ok(Self(Arc::new(Inner {
-            queue: Queue::new(),
-            unqueued: AtomicUsize::new(0),
-            developer_by_key: Loader::new(&connections),
-            agent_by_id: Loader::new(&connections),
-            request_by_code: Loader::new(&connections),
-            token_by_id: Loader::new(&connections),
-            token_by_refresh: Loader::new(&connections),
-            target,
-            connections,
-        })))
+        Ok(Self {
+            recording: None,
+            inner: Arc::new(Inner {
+                queue: Queue::new(),
+                unqueued: AtomicUsize::new(0),
+                developer_by_key: Loader::new(&connections),
+                agent_by_id: Loader::new(&connections),
+                request_by_code: Loader::new(&connections),
+                token_by_id: Loader::new(&connections),
+                token_by_refresh: Loader::new(&connections),
+                target,
+                connections,
+            }),
+        })
     }
 
     pub(crate) fn herald(&self, on_heard: HeardHook) -> Herald {
-        let connections = &self.0.connections;
+        let connections = &self.inner.connections;
         Herald::start(
-            self.0.target.clone(),
+            self.inner.target.clone(),
             &connections.driver,
             &connections.options,
             on_heard,
@@ -75,9 +83,22 @@ impl PostgresStore {
 
     pub(crate) fn stats(&self) -> Stats {
         Stats {
-            pools: vec![self.0.connections.stats()],
-            write_queue: self.0.queue.len() + AtomicUsize::load(&self.0.unqueued, Ordering::Relaxed),
+            pools: vec![self.inner.connections.stats()],
+            write_queue: self.inner.queue.len() + AtomicUsize::load(&self.inner.unqueued, Ordering::Relaxed),
         }
+    }
+
+    /// Begins to wait for a row that is read together with others.
+    fn lookup(&self) -> Option<StoreCall> {
+        let mut call = self.call("grantex.store.lookup");
+        if let Some(call) = &mut call {
+            call.made(1);
+        }
+        call
+    }
+
+    fn call(&self, name: &'static str) -> Option<StoreCall> {
+        self.recording.as_ref().map(|recording| recording.store_call(name))
     }
 }
 
@@ -101,17 +122,28 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
+    fn recorded(&self, recording: &Recording) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            recording: Some(recording.clone()),
+        }
+    }
+
     async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: for<'a> FnOnce(&'a mut dyn Reads) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
-        let connections = &self.0.connections;
+        let mut call = self.call("grantex.store.read");
+        let connections = &self.inner.connections;
         let mut pooled = connections.get().await.map_err(StoreError::unavailable)?;
         let answer = {
             let mut tx = ConnTx::new(&mut pooled.conn);
             let answer = timeout(connections.options.stall_timeout, work(&mut tx)).await;
+            if let Some(call) = &mut call {
+                call.made(tx.statements);
+            }
             if answer.is_ok() && !tx.local.has_failed {
                 connections.health.answered();
             }
@@ -129,38 +161,48 @@ impl Store for PostgresStore {
         E: From<StoreError> + Send + 'static,
         F: for<'a> FnOnce(&'a mut dyn Writes) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
-        let (job, result) = job::unit(options.admission, work);
-        if !self.0.enqueue(options.developer, job) {
+        let _call = self.call("grantex.store.unit");
+        let (job, result) = job::unit(options.admission, self.recording.clone(), work);
+        if !self.inner.enqueue(options.developer, job) {
             return Err(StoreError::unavailable("too many units of work are waiting").into());
         }
         result.await.unwrap_or_else(|_| Err(job::unanswered()))
     }
 
     async fn developer_by_key(&self, key_hash: SecretHash) -> Result<Option<Developer>, StoreError> {
-        let row = self.0.developer_by_key.get(key_hash.as_str().to_owned()).await?;
+        let _call = self.lookup();
+        let row = self.inner.developer_by_key.get(key_hash.as_str().to_owned()).await?;
         row.map(Developer::try_from).transpose()
     }
 
     async fn agent(&self, developer: DeveloperId, id: AgentId) -> Result<Option<Agent>, StoreError> {
-        let row = self.0.agent_by_id.get(id.as_str().to_owned()).await?;
+        let _call = self.lookup();
+        let row = self.inner.agent_by_id.get(id.as_str().to_owned()).await?;
         let agent = row.map(Agent::try_from).transpose()?;
         Ok(agent.filter(|agent| agent.developer_id == developer))
     }
 
     async fn request_of_code(&self, code_hash: SecretHash) -> Result<Option<(AuthRequest, Option<Agent>)>, StoreError> {
-        let Some((request, agent)) = self.0.request_by_code.get(code_hash.as_str().to_owned()).await? else {
+        let _call = self.lookup();
+        let Some((request, agent)) = self.inner.request_by_code.get(code_hash.as_str().to_owned()).await? else {
             return Ok(None);
         };
         Ok(Some((request.try_into()?, agent.map(Agent::try_from).transpose()?)))
     }
 
     async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
-        let row = self.0.token_by_id.get(id.as_str().to_owned()).await?;
+        let _call = self.lookup();
+        let row = self.inner.token_by_id.get(id.as_str().to_owned()).await?;
         row.map(record).transpose()
     }
 
     async fn token_by_refresh(&self, refresh_hash: SecretHash) -> Result<Option<TokenRecord>, StoreError> {
-        let row = self.0.token_by_refresh.get(refresh_hash.as_str().to_owned()).await?;
+        let _call = self.lookup();
+        let row = self
+            .inner
+            .token_by_refresh
+            .get(refresh_hash.as_str().to_owned())
+            .await?;
         row.map(record).transpose()
     }
 

@@ -31,6 +31,8 @@ const CHUNK: usize = 1_000;
 pub(crate) struct ConnTx<'c> {
     pub(super) conn: &'c mut Conn,
     pub(super) local: Local,
+    /// Statements so far.
+    pub(super) statements: u64,
 }
 
 impl<'c> ConnTx<'c> {
@@ -39,12 +41,14 @@ impl<'c> ConnTx<'c> {
         Self {
             conn,
             local: Local::default(),
+            statements: 0,
         }
     }
 
     /// The connection, with everything written that was put off.
     async fn conn(&mut self) -> Result<&mut Conn, StoreError> {
         super::settle(self).await?;
+        self.statements += 1;
         Ok(self.conn)
     }
 
@@ -80,7 +84,7 @@ fn all<R, T: TryFrom<R, Error = StoreError>>(rows: Vec<R>) -> Result<Vec<T>, Sto
 }
 
 /// A count of rows as the ports want it.
-fn rows(count: usize) -> u64 {
+pub(super) fn rows(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 

@@ -3,6 +3,7 @@ use grantex_core::audit::{AuditEntry, AuditRecord, AuditStatus, Chain};
 use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;
 use grantex_core::id::{AuditId, DeveloperId};
+use grantex_core::trace::TraceId;
 
 use super::Place;
 use crate::schema::audit_entries;
@@ -24,6 +25,7 @@ pub(crate) struct AuditRow {
     pub timestamp: i64,
     pub prev_hash: Option<String>,
     pub hash: String,
+    pub trace_id: Option<String>,
 }
 
 impl TryFrom<AuditRow> for AuditEntry {
@@ -51,6 +53,10 @@ impl TryFrom<AuditRow> for AuditEntry {
             timestamp: Timestamp::from_millis(row.timestamp),
             prev_hash: row.prev_hash,
             hash: row.hash,
+            trace_id: match row.trace_id {
+                Some(text) => Some(place.expect("trace_id", TraceId::parse(&text))?),
+                None => None,
+            },
         })
     }
 }
@@ -73,6 +79,7 @@ impl From<&AuditEntry> for AuditRow {
             timestamp: entry.timestamp.as_millis(),
             prev_hash: entry.prev_hash.clone(),
             hash: entry.hash.clone(),
+            trace_id: entry.trace_id.map(|id| id.to_string()),
         }
     }
 }

@@ -3,6 +3,7 @@ use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;
 use grantex_core::event::filter::EventFilter;
 use grantex_core::id::{DeliveryId, DeveloperId, EventId, WebhookId};
+use grantex_core::trace::TraceContext;
 use grantex_core::webhook::health::Health;
 use grantex_core::webhook::work::DeliveryChange;
 use grantex_core::webhook::{Counts, Delivery, DeliveryStatus, PreviousSecret, Webhook, WebhookState};
@@ -196,6 +197,7 @@ pub(crate) struct DeliveryRow {
     pub sent_to: Option<String>,
     pub created_at: i64,
     pub ended_at: Option<i64>,
+    pub traceparent: Option<String>,
 }
 
 impl TryFrom<DeliveryRow> for Delivery {
@@ -210,7 +212,12 @@ impl TryFrom<DeliveryRow> for Delivery {
             Some(status) => Some(place.expect("last_status", u16::try_from(status).ok())?),
             None => None,
         };
+        let trace = match &row.traceparent {
+            Some(text) => Some(place.expect("traceparent", TraceContext::parse(text))?),
+            None => None,
+        };
         Ok(Self {
+            trace,
             id: place.expect("id", DeliveryId::parse(&row.id))?,
             webhook_id: place.expect("webhook_id", WebhookId::parse(&row.webhook_id))?,
             developer_id: place.expect("developer_id", DeveloperId::parse(&row.developer_id))?,
@@ -250,6 +257,7 @@ impl From<&Delivery> for DeliveryRow {
             sent_to: delivery.sent_to.clone(),
             created_at: delivery.created_at.as_millis(),
             ended_at: delivery.ended_at.map(Timestamp::as_millis),
+            traceparent: delivery.trace.map(|trace| trace.to_string()),
         }
     }
 }

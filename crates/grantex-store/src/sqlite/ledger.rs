@@ -22,6 +22,7 @@ pub(super) async fn lock_head(
     tx: &mut ConnTx<'_>,
     developer: &DeveloperId,
 ) -> Result<Option<DeveloperHead>, StoreError> {
+    tx.statements += 1;
     let id = developer.as_str().to_owned();
     let row = tx.conn.spawn_blocking(move |conn| {
         let query = developers::table
@@ -43,6 +44,8 @@ pub(super) async fn write_ledger(tx: &mut ConnTx<'_>, ledger: &Ledger) -> Result
     let new_events: Vec<EventRow> = ledger.events.iter().map(EventRow::from).collect();
     let new_deliveries: Vec<DeliveryRow> = ledger.deliveries.iter().map(DeliveryRow::from).collect();
     let head = HeadUpdate::from(ledger);
+    let rows = new_grants.len() + new_tokens.len() + new_audit.len() + new_events.len() + new_deliveries.len();
+    tx.statements += super::queries::rows(rows) + 1;
     let written = tx.conn.spawn_blocking(move |conn| {
         for row in &new_grants {
             diesel::insert_into(grants::table).values(row).execute(conn)?;
@@ -73,6 +76,7 @@ pub(super) async fn write_ledger(tx: &mut ConnTx<'_>, ledger: &Ledger) -> Result
 /// Takes down what became of deliveries, one by one.
 pub(super) async fn change_deliveries(tx: &mut ConnTx<'_>, changes: &[DeliveryChange]) -> Result<(), StoreError> {
     let changes: Vec<DeliveryChangeRow> = changes.iter().map(DeliveryChangeRow::from).collect();
+    tx.statements += super::queries::rows(changes.len());
     let changed = tx.conn.spawn_blocking(move |conn| {
         for change in &changes {
             conn.execute_returning_count(&OneDelivery(change))?;

@@ -66,6 +66,7 @@ async fn settle(_tx: &mut ConnTx<'_>) -> Result<(), StoreError> {
 }
 
 async fn insert_auth_request(tx: &mut ConnTx<'_>, row: AuthRequestRow) -> Result<(), StoreError> {
+    tx.statements += 1;
     let inserted = tx.conn.spawn_blocking(move |conn| {
         diesel::RunQueryDsl::execute(diesel::insert_into(auth_requests::table).values(&row), conn).map(drop)
     });

@@ -7,6 +7,7 @@ use diesel::r2d2::{Pool, PooledConnection};
 use futures_util::FutureExt;
 use grantex_core::error::StoreError;
 use grantex_core::store::{BoxFuture, DeveloperReads, Reads, Store, UnitOptions, Writes};
+use grantex_core::trace::{Recording, StoreCall};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::checkpoint::Checkpoints;
@@ -24,7 +25,11 @@ const WARY: Duration = Duration::from_millis(500);
 
 /// The embedded store: one file, durable. Cheap to clone. Wants a tokio runtime around it.
 #[derive(Clone)]
-pub struct SqliteStore(Arc<Inner>);
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+    /// What is asked of the store for one call is told to it.
+    recording: Option<Recording>,
+}
 
 struct Inner {
     readers: Pool<Readers>,
@@ -61,19 +66,22 @@ impl SqliteStore {
         let writer = Conn::with_runtime(writer, Inline);
         writer::start(writer, queue, checkpoints, Health::new("write", &options)).map_err(OpenError::Thread)?;
         let reader_turns = Semaphore::new(usize::try_from(readers.max_size()).unwrap_or(1));
-        Ok(Self(Arc::new(Inner {
-            readers,
-            reader_turns,
-            wary: Wary::new(),
-            writes,
-            reading,
-            options,
-        })))
+        Ok(Self {
+            recording: None,
+            inner: Arc::new(Inner {
+                readers,
+                reader_turns,
+                wary: Wary::new(),
+                writes,
+                reading,
+                options,
+            }),
+        })
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let (readers, writes) = (self.0.readers.state(), &self.0.writes);
-        let max = usize::try_from(self.0.readers.max_size()).unwrap_or(usize::MAX);
+        let (readers, writes) = (self.inner.readers.state(), &self.inner.writes);
+        let max = usize::try_from(self.inner.readers.max_size()).unwrap_or(usize::MAX);
         let open = usize::try_from(readers.connections).unwrap_or(usize::MAX);
         let idle = usize::try_from(readers.idle_connections).unwrap_or(usize::MAX);
         let write_queue = writes.max_capacity() - writes.capacity();
@@ -82,7 +90,7 @@ impl SqliteStore {
             max,
             open,
             in_use: open.saturating_sub(idle),
-            waiting: max.saturating_sub(self.0.reader_turns.available_permits()),
+            waiting: max.saturating_sub(self.inner.reader_turns.available_permits()),
         };
         let in_use = usize::from(write_queue > 0);
         let writing = PoolStats {
@@ -97,9 +105,20 @@ impl SqliteStore {
             write_queue,
         }
     }
+
+    fn call(&self, name: &'static str) -> Option<StoreCall> {
+        self.recording.as_ref().map(|recording| recording.store_call(name))
+    }
 }
 
 impl Store for SqliteStore {
+    fn recorded(&self, recording: &Recording) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            recording: Some(recording.clone()),
+        }
+    }
+
     async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
@@ -108,12 +127,13 @@ impl Store for SqliteStore {
     {
         // A point read is cheaper than the hop to a blocking thread, so it runs here, unless reads are slow just now or it
         // would have to wait for a connection.
-        let inner = &self.0;
+        let mut call = self.call("grantex.store.read");
+        let inner = &self.inner;
         if !inner.wary.is_set()
             && let Some(conn) = inner.readers.try_get()
         {
             let started = timer();
-            let result = run(conn, &inner.reading, work);
+            let result = run(conn, &inner.reading, call.as_mut(), work);
             if started.elapsed() > SLOW {
                 inner.wary.set();
             }
@@ -126,7 +146,7 @@ impl Store for SqliteStore {
         let (readers, reading) = (inner.readers.clone(), Arc::clone(&inner.reading));
         let read = tokio::task::spawn_blocking(move || {
             let conn = readers.get().map_err(StoreError::unavailable)?;
-            run(conn, &reading, work)
+            run(conn, &reading, call.as_mut(), work)
         });
         match read.await {
             Ok(result) => result,
@@ -141,8 +161,9 @@ impl Store for SqliteStore {
         E: From<StoreError> + Send + 'static,
         F: for<'a> FnOnce(&'a mut dyn Writes) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
-        let (job, result) = job::unit(options.admission, work);
-        match self.0.writes.try_send(job) {
+        let _call = self.call("grantex.store.unit");
+        let (job, result) = job::unit(options.admission, self.recording.clone(), work);
+        match self.inner.writes.try_send(job) {
             Ok(()) => result.await.unwrap_or_else(|_| Err(job::unanswered())),
             Err(_) => Err(StoreError::unavailable("too many units of work are waiting").into()),
         }
@@ -155,13 +176,21 @@ impl Store for SqliteStore {
 }
 
 /// Polls a read to its end, which is at once.
-fn run<T, E, F>(mut conn: PooledConnection<Readers>, reading: &Health, work: F) -> Result<T, E>
+fn run<T, E, F>(
+    mut conn: PooledConnection<Readers>,
+    reading: &Health,
+    call: Option<&mut StoreCall>,
+    work: F,
+) -> Result<T, E>
 where
     E: From<StoreError>,
     F: for<'a> FnOnce(&'a mut dyn Reads) -> BoxFuture<'a, Result<T, E>>,
 {
     let mut tx = ConnTx::new(&mut conn);
     let polled = work(&mut tx).now_or_never();
+    if let Some(call) = call {
+        call.made(tx.statements);
+    }
     if !tx.local.has_failed {
         reading.answered();
     }

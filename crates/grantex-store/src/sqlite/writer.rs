@@ -126,6 +126,7 @@ impl Writer {
         let mut tx = ConnTx::new(&mut self.conn);
         // Every future of this connection is ready at once; one that is not belongs to something else, and is dropped.
         let outcome = job.run(&mut tx).now_or_never().unwrap_or(Outcome::Undo);
+        job.made(tx.statements);
         if outcome == Outcome::Keep && !tx.local.has_failed {
             self.prepared(Release)?;
             return Ok(Outcome::Keep);
