@@ -12,6 +12,7 @@ mod keys;
 mod observe;
 mod serve;
 mod telemetry;
+mod traces;
 mod wake;
 mod welcome;
 mod workers;

@@ -19,7 +19,7 @@ use crate::app::Assembly;
 use crate::config::{Config, LogFormat};
 use crate::error::Failure;
 use crate::observe::HttpMetrics;
-use crate::{connection, telemetry, welcome, workers};
+use crate::{connection, telemetry, traces, welcome, workers};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 2048;
@@ -52,10 +52,17 @@ async fn run(config: Config, metrics: Option<Metrics>, logger: Logger) -> Result
         .context(logger.new(o!("requestId" => "start")), "start".to_owned());
     let greeting = welcome::accounts(&config, &assembly.grantex, &ctx).await?;
 
-    let app = Data::new(http_app(&config, &assembly, metrics.as_ref(), &logger));
     let (stop, stopping) = watch::channel(false);
+    let mut app = http_app(&config, &assembly, metrics.as_ref(), &logger);
+    let mut exporting = None;
+    if let Some((tracer, exporter)) = traces::start(&config.traces, metrics.as_ref(), &logger, &stopping)? {
+        app = app.tracer(tracer);
+        exporting = Some(exporter);
+    }
+    let app = Data::new(app);
     let mut jobs = workers::start(&config, assembly, metrics, &logger, &stopping).await?;
     jobs.tend_streams(app.clone(), &stopping);
+    jobs.await_also(exporting);
 
     let mounted = app.clone();
     let routes = move || {

@@ -242,3 +242,27 @@ fn every_event_is_logged_as_documented() {
     let documented: BTreeSet<String> = rows.into_iter().map(|(message, _, _)| message).collect();
     assert_eq!(told, documented);
 }
+
+/// What operators were promised: whoever built alerts on these lines must find them.
+#[test]
+fn the_published_lines_are_there() {
+    let published = [
+        ("grant.created", "info", "grantId, agentId, principalId, scopes"),
+        ("grant.revoked", "info", "grantId, revokedBy, cascadeCount"),
+        ("token.exchanged", "info", "grantId, agentId"),
+        ("token.refreshed", "info", "grantId, agentId"),
+        ("token.verification_failed", "warn", "reason, tokenId"),
+        ("auth_request.denied", "warn", "agentId, principalId, reason"),
+        ("rate_limit.hit", "warn", "ip, endpoint, retryAfter"),
+        ("webhook.delivery_failed", "error", "webhookId, url, statusCode, attempt"),
+        ("database.connection_error", "error", "error, pool"),
+    ];
+    let rows = documented();
+    for (message, level, fields) in published {
+        let row = rows.iter().find(|(known, ..)| known == message);
+        let (_, known_level, known_fields) = row.unwrap();
+        assert_eq!(known_level, level, "{message}");
+        let missing: Vec<&str> = fields.split(", ").filter(|field| !known_fields.contains(*field)).collect();
+        assert!(missing.is_empty(), "{message}: {missing:?}");
+    }
+}

@@ -50,6 +50,9 @@ pub enum SetupError {
     /// TLS could not be set up.
     #[error("TLS could not be set up")]
     Tls(#[source] rustls::Error),
+    /// A header cannot be one.
+    #[error("a header holds what no header may hold")]
+    Header,
     /// The client could not be made.
     #[error("the HTTP client could not be made")]
     Client(#[source] reqwest::Error),

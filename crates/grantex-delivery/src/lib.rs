@@ -18,6 +18,7 @@
 
 mod backend;
 mod client;
+mod collector;
 mod dispatcher;
 mod failure;
 mod operator;
@@ -30,6 +31,7 @@ mod tls;
 
 pub use backend::PolicyClient;
 pub use client::{HttpSender, SetupError, USER_AGENT};
+pub use collector::{CollectorClient, CollectorError};
 pub use dispatcher::{Bell, DispatchSettings, Dispatcher};
 pub use operator::{Answer, CallError, OperatorClient, OperatorSettings};
 pub use policy::{CallPolicy, Networks, NetworksError};

@@ -9,11 +9,11 @@ use grantex_core::store::{Backlog, WebhookCensus};
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::Metrics;
-use crate::catalogue::{database, grants, jobs, keys, logs, snapshots, tokens, webhooks};
+use crate::catalogue::{database, grants, jobs, keys, logs, snapshots, tokens, traces, webhooks};
 use crate::exporter::Registry;
 use crate::family::{Counters, Gauges, Histograms};
 use crate::label::{
-    EndpointState, JanitorTable, Job, JobStatus, LogLevel, Pool, QueueState, SigningKeyState, Snapshot,
+    EndpointState, JanitorTable, Job, JobStatus, LogLevel, Pool, QueueState, SigningKeyState, Snapshot, SpanFate,
 };
 
 /// The state of one pool.
@@ -46,6 +46,7 @@ pub(crate) struct GaugeMetrics {
     janitor_rows: Counters<JanitorTable>,
     log_lines: Counters<LogLevel>,
     log_dropped: Counter,
+    spans: Counters<SpanFate>,
     ages: Gauges<Snapshot>,
     /// When gauges were last set, in milliseconds of the monotonic clock.
     set_at: Vec<(Snapshot, AtomicU64)>,
@@ -74,6 +75,7 @@ impl GaugeMetrics {
             janitor_rows: Counters::of(registry, &jobs::JANITOR_ROWS, &[]),
             log_lines: Counters::of(registry, &logs::LINES, &[]),
             log_dropped: registry.counter(&logs::DROPPED, &[]),
+            spans: Counters::of(registry, &traces::SPANS, &[]),
             ages: Gauges::of(registry, &snapshots::AGE),
             set_at: Snapshot::ALL
                 .iter()
@@ -171,6 +173,11 @@ impl Metrics {
     /// Tells of a log line.
     pub fn log_line(&self, level: LogLevel) {
         self.0.gauges.log_lines.increment(level);
+    }
+
+    /// Tells what became of spans.
+    pub fn spans(&self, fate: SpanFate, count: u64) {
+        self.0.gauges.spans.add(fate, count);
     }
 
     /// Tells of a log line that was dropped.

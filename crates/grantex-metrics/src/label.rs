@@ -196,6 +196,18 @@ closed! {
 }
 
 closed! {
+    /// What became of a span.
+    pub enum SpanFate {
+        /// The collector took it.
+        Exported = "exported",
+        /// The collector did not take it.
+        Failed = "failed",
+        /// Too many were waiting.
+        Dropped = "dropped",
+    }
+}
+
+closed! {
     /// Why an agent lost its series.
     pub enum EvictionReason {
         /// Another agent is much busier.

@@ -20,7 +20,7 @@ pub use agents::MOST_AGENTS;
 pub use catalogue::docs_markdown;
 pub use exporter::SetUpError;
 pub use gauges::PoolState;
-pub use label::{JanitorTable, Job, LogLevel, Pool, SigningKeyState, Snapshot};
+pub use label::{JanitorTable, Job, LogLevel, Pool, SigningKeyState, Snapshot, SpanFate};
 
 use std::sync::Arc;
 

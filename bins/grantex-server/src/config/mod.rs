@@ -12,6 +12,7 @@ mod logs;
 mod metrics;
 mod policies;
 mod streams;
+mod traces;
 mod webhooks;
 
 pub use database::{Database, DatabaseUrl};
@@ -21,6 +22,7 @@ pub use jobs::Jobs;
 pub use keys::Keys;
 pub use logs::{LogFormat, Logs};
 pub use metrics::Metrics;
+pub use traces::Traces;
 
 use grantex_core::plan::Plan;
 use grantex_core::secret::Secret;
@@ -47,6 +49,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The log.
     pub logs: Logs,
+    /// Traces.
+    pub traces: Traces,
     /// Periodic jobs.
     pub jobs: Jobs,
     /// Webhooks.
@@ -96,6 +100,10 @@ pub const SECTIONS: &[Section] = &[
         variables: metrics::VARIABLES,
     },
     Section {
+        title: "Traces",
+        variables: traces::VARIABLES,
+    },
+    Section {
         title: "Log",
         variables: logs::VARIABLES,
     },
@@ -142,6 +150,7 @@ impl Config {
             limits: limits::read(env),
             metrics: metrics::read(env),
             logs: logs::read(env),
+            traces: traces::read(env),
             jobs: jobs::read(env),
             streams: streams::read(env),
             webhooks: webhooks::read(env, http.environment),

@@ -46,6 +46,11 @@ impl Running {
         self.0.push(streams::start(app, stopping));
     }
 
+    /// Waits for another task as well.
+    pub fn await_also(&mut self, task: Option<JoinHandle<()>>) {
+        self.0.extend(task);
+    }
+
     /// Waits until all have ended.
     pub async fn join(self) {
         for job in self.0 {

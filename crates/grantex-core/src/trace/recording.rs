@@ -231,3 +231,70 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Lifetime;
+    use crate::testing::ManualClock;
+
+    fn place() -> TraceContext {
+        TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap()
+    }
+
+    #[test]
+    fn waits_and_statements_add_up_over_clones() {
+        let clock = ManualClock::default();
+        let recording = Recording::new(Arc::new(clock.clone()), None);
+        for statements in [1, 2] {
+            let mut call = recording.clone().store_call("grantex.store.read");
+            clock.advance(Lifetime::millis(5));
+            call.made(statements);
+        }
+        clock.advance(Lifetime::millis(100));
+        recording.made_statements(4);
+        let expected = StoreUse {
+            statements: 7,
+            waited: Duration::from_millis(10),
+        };
+        assert_eq!(recording.store_use(), expected);
+        assert!(recording.span("grantex.authorize").is_none(), "nobody wants spans");
+        assert_eq!(recording.end("GET /".into(), None, false, Vec::new()), []);
+    }
+
+    #[test]
+    fn spans_nest_as_they_begin_and_end() {
+        let clock = ManualClock::default();
+        let recording = Recording::with_spans(Arc::new(clock.clone()), place());
+        let outer = recording.span("outer");
+        clock.advance(Lifetime::millis(1));
+        drop(recording.store_call("first"));
+        let second = recording.span("second");
+        clock.advance(Lifetime::millis(2));
+        drop(second);
+        drop(outer);
+        let caller = SpanId::from_bytes([9; 8]);
+        let spans = recording.end("POST /".into(), caller, true, Vec::new());
+        let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+        assert_eq!(names, ["first", "second", "outer", "POST /"]);
+        let [first, second, outer, root] = spans.try_into().unwrap();
+        assert_eq!((first.parent, second.parent), (Some(outer.span_id), Some(outer.span_id)));
+        assert_eq!((outer.parent, root.parent), (Some(root.span_id), caller));
+        assert_eq!(root.span_id, place().span_id);
+        assert!(root.is_error && root.has_remote_parent && !outer.has_remote_parent);
+        assert_eq!(second.began_at - root.began_at, 1_000_000);
+        assert_eq!((second.took, root.took), (Duration::from_millis(2), Duration::from_millis(3)));
+        assert_eq!(recording.end(String::new(), None, false, Vec::new()).len(), 1, "handed out once");
+    }
+
+    #[test]
+    fn a_call_keeps_only_so_many_spans() {
+        let recording = Recording::with_spans(Arc::new(ManualClock::default()), place());
+        for _ in 0..10_000 {
+            drop(recording.span("again"));
+        }
+        let spans = recording.end(String::new(), None, false, Vec::new());
+        let ids: std::collections::HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
+        assert_eq!((spans.len(), ids.len()), (MOST_SPANS + 1, MOST_SPANS + 1));
+    }
+}

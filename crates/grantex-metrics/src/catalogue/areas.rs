@@ -14,7 +14,7 @@ macro_rules! areas {
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{
                     AnomalyType, Closed as _, EndpointState, EvictionReason, Snapshot, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
-                    Pool, QueueState, ReuseKind, Severity, SigningKeyState, WebhookStatus,
+                    Pool, QueueState, ReuseKind, Severity, SigningKeyState, SpanFate, WebhookStatus,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::event::{
@@ -287,6 +287,10 @@ areas! {
         LINES = Metric::counter("grantex_log_lines_total", "Log lines, by level, written or dropped.")
             .labelled(&[Label::closed("level", LogLevel::texts)]);
         DROPPED = Metric::counter("grantex_log_lines_dropped_total", "Log lines dropped because the writer could not keep up.");
+    }
+    traces: "Traces" {
+        SPANS = Metric::counter("grantex_trace_spans_total", "Spans, by what became of them.")
+            .labelled(&[Label::closed("status", SpanFate::texts)]);
     }
     build: "Build" {
         INFO = Metric::gauge("grantex_build_info", "Always 1; the label tells which version runs.")

@@ -11,7 +11,7 @@ pub use docs::docs_markdown;
 
 pub use areas::{
     agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, policies, process,
-    single_agents, snapshots, streams, tokens, webhooks,
+    single_agents, snapshots, streams, tokens, traces, webhooks,
 };
 
 /// The label value for requests that no route matched.

@@ -162,7 +162,9 @@ mod tests {
     use crate::job;
 
     fn unit() -> Box<dyn Job> {
-        let (job, _) = job::unit(Admission::default(), None, |_| Box::pin(async { Ok::<_, StoreError>(()) }));
+        let (job, _) = job::unit(Admission::default(), None, |_| {
+            Box::pin(async { Ok::<_, StoreError>(()) })
+        });
         job
     }
 
