@@ -254,7 +254,11 @@ fn the_published_lines_are_there() {
         ("token.verification_failed", "warn", "reason, tokenId"),
         ("auth_request.denied", "warn", "agentId, principalId, reason"),
         ("rate_limit.hit", "warn", "ip, endpoint, retryAfter"),
-        ("webhook.delivery_failed", "error", "webhookId, url, statusCode, attempt"),
+        (
+            "webhook.delivery_failed",
+            "error",
+            "webhookId, url, statusCode, attempt",
+        ),
         ("database.connection_error", "error", "error, pool"),
     ];
     let rows = documented();
@@ -262,7 +266,10 @@ fn the_published_lines_are_there() {
         let row = rows.iter().find(|(known, ..)| known == message);
         let (_, known_level, known_fields) = row.unwrap();
         assert_eq!(known_level, level, "{message}");
-        let missing: Vec<&str> = fields.split(", ").filter(|field| !known_fields.contains(*field)).collect();
+        let missing: Vec<&str> = fields
+            .split(", ")
+            .filter(|field| !known_fields.contains(*field))
+            .collect();
         assert!(missing.is_empty(), "{message}: {missing:?}");
     }
 }

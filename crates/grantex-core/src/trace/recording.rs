@@ -278,13 +278,23 @@ mod tests {
         let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
         assert_eq!(names, ["first", "second", "outer", "POST /"]);
         let [first, second, outer, root] = spans.try_into().unwrap();
-        assert_eq!((first.parent, second.parent), (Some(outer.span_id), Some(outer.span_id)));
+        assert_eq!(
+            (first.parent, second.parent),
+            (Some(outer.span_id), Some(outer.span_id))
+        );
         assert_eq!((outer.parent, root.parent), (Some(root.span_id), caller));
         assert_eq!(root.span_id, place().span_id);
         assert!(root.is_error && root.has_remote_parent && !outer.has_remote_parent);
         assert_eq!(second.began_at - root.began_at, 1_000_000);
-        assert_eq!((second.took, root.took), (Duration::from_millis(2), Duration::from_millis(3)));
-        assert_eq!(recording.end(String::new(), None, false, Vec::new()).len(), 1, "handed out once");
+        assert_eq!(
+            (second.took, root.took),
+            (Duration::from_millis(2), Duration::from_millis(3))
+        );
+        assert_eq!(
+            recording.end(String::new(), None, false, Vec::new()).len(),
+            1,
+            "handed out once"
+        );
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod refresh;
 mod revoke;
 mod support;
 mod sweep;
+mod traces;
 mod verify;
 mod webhook_endpoints;
 mod webhooks;
