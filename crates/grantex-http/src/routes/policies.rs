@@ -265,7 +265,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     let developer = call.developer()?;
     let request = call.query()?.page()?;
     let list = call
-        .read(call.app.grantex.policies(&developer, request.clone()))
+        .read(call.grantex.policies(&developer, request.clone()))
         .await?;
     let paging = Paging::of(&request, &list.page);
     answer::ok(&PolicyList {
@@ -278,7 +278,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 pub(crate) async fn get<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let policy = match id(call)? {
-        Some(id) => call.read(call.app.grantex.policy(&developer, id)).await?,
+        Some(id) => call.read(call.grantex.policy(&developer, id)).await?,
         None => None,
     };
     answer::ok(&PolicyAnswer::from(policy.ok_or(PolicyError::NotFound)?))

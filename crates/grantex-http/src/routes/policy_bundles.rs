@@ -198,7 +198,7 @@ pub(crate) async fn sync<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let format = format(call)?;
-    let bundles = call.read(call.app.grantex.bundles(&developer, format)).await?;
+    let bundles = call.read(call.grantex.bundles(&developer, format)).await?;
     answer::ok(&BundleList {
         bundles: bundles.into_iter().map(Into::into).collect(),
     })
@@ -207,7 +207,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 pub(crate) async fn active<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let format = format(call)?.ok_or_else(|| ApiError::field("format", "is required: cedar or rego"))?;
-    let bundle = call.read(call.app.grantex.active_bundle(&developer, format)).await?;
+    let bundle = call.read(call.grantex.active_bundle(&developer, format)).await?;
     answer::ok(&BundleAnswer::from(
         bundle.ok_or_else(|| ApiError::not_found("active bundle"))?,
     ))
