@@ -264,9 +264,7 @@ pub(crate) async fn create<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
 pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let request = call.query()?.page()?;
-    let list = call
-        .read(call.grantex.policies(&developer, request.clone()))
-        .await?;
+    let list = call.read(call.grantex.policies(&developer, request.clone())).await?;
     let paging = Paging::of(&request, &list.page);
     answer::ok(&PolicyList {
         policies: list.page.items.into_iter().map(Into::into).collect(),

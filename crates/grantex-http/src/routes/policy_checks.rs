@@ -339,9 +339,7 @@ pub(crate) async fn simulate<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
     let developer = call.developer()?;
     let command: Simulate = call.json::<SimulateBody>().await?.try_into()?;
     let action = command.action;
-    let told = call
-        .read(call.grantex.simulate_policies(&developer, command))
-        .await?;
+    let told = call.read(call.grantex.simulate_policies(&developer, command)).await?;
     answer::ok(&SimulationAnswer::of(told, action, developer.mode))
 }
 

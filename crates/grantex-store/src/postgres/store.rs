@@ -100,12 +100,10 @@ impl PostgresStore {
     fn call(&self, name: &'static str) -> Option<StoreCall> {
         self.recording.as_ref().map(|recording| recording.store_call(name))
     }
-}
 
-impl PostgresStore {
     /// What the database's clock says.
     pub(crate) async fn clock(&self) -> Result<Timestamp, StoreError> {
-        let connections = &self.0.connections;
+        let connections = &self.inner.connections;
         let mut pooled = connections.get().await.map_err(StoreError::unavailable)?;
         let query = diesel::select(sql::<BigInt>(
             "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
