@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from harness.canary import Canary, shapes_in
+from harness.collector import Collector
 from harness.server import ADMIN_API_KEY
 from harness.waiting import wait_until
 
@@ -21,11 +22,14 @@ def mark(what: str) -> str:
 
 @pytest.fixture
 def canary(own_server):
-    server = own_server(LOG_LEVEL="trace")
+    collector, header = Collector(), mark("collector")
+    server = own_server(LOG_LEVEL="trace", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_EXPORTER_OTLP_HEADERS=f"x-key={header}")
     canary = Canary(server.url)
-    canary.server = server
+    canary.server, canary.collector = server, collector
+    canary.hide("collector's header", header)
     yield canary
     canary.close()
+    collector.close()
 
 
 def sign_up(canary, mode):
@@ -285,11 +289,14 @@ def test_no_secret_appears_where_it_does_not_belong(canary):
 
     last = canary.seen[-1].headers["x-request-id"]
     wait_until(lambda: last in server.log.text(), "the last request's line in the log")
+    spans = lambda: str(canary.collector.spans)
+    wait_until(lambda: last in spans(), "the last request's span")
     log = server.log.text()[start:]
     stderr = server.stderr_path.read_text()
     found = [
         *canary.leaks_into("the log", log), *shapes_in("the log", log),
         *canary.leaks_into("standard error", stderr),
+        *canary.leaks_into("the spans", spans()), *shapes_in("the spans", spans()),
         *canary.leaks_into("/metrics", server.scrape().text), *shapes_in("/metrics", server.scrape().text),
         *canary.leaks_into("the audit listing", chains, but=("audit metadata",)), *shapes_in("the audit listing", chains),
         *canary.leaks_in_answers(),
