@@ -127,6 +127,16 @@ def wrong_keys(world: World, until: Until):
         again(until, 10, lambda: http.get("/v1/agents"))
 
 
+def refusing_policy(world: World, until: Until):
+    """A developer whose policy refuses everything asks more often than all others together."""
+    developer = world.developer()
+    agent = developer.agent().id
+    made = developer.http.post("/v1/policies", json={"name": "Nothing is allowed", "effect": "deny"})
+    assert made.status_code == 201, f"{made.status_code} {made.text}"
+    body = {"agentId": agent, "principalId": "user-0", "scopes": [READ]}
+    again(until, 200, lambda: developer.http.post("/v1/authorize", json=body))
+
+
 def refusing_people(world: World, until: Until):
     developer = world.developer("live")
     agent = developer.agent()
@@ -329,8 +339,6 @@ process_max_fds 1000
 grantex_log_lines_dropped_total {grown * 5}
 grantex_anomalies_detected_total{{type="rate_spike",severity="critical"}} {grown * 2}
 grantex_anomalies_unacknowledged 21
-grantex_policy_decisions_total{{decision="allow"}} {grown}
-grantex_policy_decisions_total{{decision="deny"}} {grown * 9}
 grantex_policy_backend_errors_total{{backend="opa"}} {grown}
 {many_series}
 """)
@@ -351,10 +359,10 @@ PHASES: dict[str, list[Fault]] = {
         Fault("a target tells of it", False, alerts(
             "GrantexVersionSkew:info", "GrantexNoSigningKey:critical", "GrantexFileDescriptors:warning",
             "GrantexLogLinesDropped:warning", "GrantexTooManySeries:warning", "GrantexAnomalies:warning+critical",
-            "GrantexCriticalAnomaly:critical", "GrantexAnomaliesUnacknowledged:warning", "GrantexPolicyDenials:warning",
-            "GrantexPolicyBackendErrors:warning",
+            "GrantexCriticalAnomaly:critical", "GrantexAnomaliesUnacknowledged:warning", "GrantexPolicyBackendErrors:warning",
         ), told_troubles),
     ],
+    "policies": [Fault("a policy refuses everything", True, alerts("GrantexPolicyDenials:warning"), refusing_policy)],
     "webhooks": [
         Fault("receivers refuse", True, alerts("WebhookDeliveryFailure:warning", "GrantexWebhookSuccess:warning+critical"), refusing_receivers),
         Fault("receivers are gone", True, alerts("GrantexWebhookEndpointDisabled:info"), gone_receiver),

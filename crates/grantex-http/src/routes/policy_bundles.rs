@@ -169,7 +169,7 @@ pub(super) async fn off_the_worker<S: Store, T: Send + 'static>(
     call: &Call<S>,
     check: impl FnOnce(Grantex<S>) -> Result<T, BundleError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let grantex = call.app.grantex.clone();
+    let grantex = call.grantex.clone();
     call.read(async {
         let checked = web::block(move || check(grantex)).await;
         checked.map_err(ApiError::internal)?.map_err(ApiError::from)
