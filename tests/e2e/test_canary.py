@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import secrets
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -196,6 +197,33 @@ def drive_policies(canary, auth, agent):
     canary.send("GET", "/v1/policies/bundles/active?format=cedar", 200, headers=auth)
 
 
+def drive_anomalies(canary, auth, agent):
+    """Entries about an agent that nobody registered are an anomaly."""
+    note = canary.hide("note about an anomaly", mark("note"), "PATCH /v1/anomalies", "GET /v1/anomalies", "POST /v1/anomalies",
+                       "GET /v1/anomaly/alerts", "POST /v1/anomaly/alerts")
+    for _ in range(3):
+        canary.send("POST", "/v1/audit/log", 201, headers=auth, json={
+            "agentId": "ag_00000000000000000000000000", "agentDid": "did:grantex:nobody", "grantId": "grnt_none", "principalId": "user-1",
+            "action": "canary.hide", "metadata": {},
+        })
+    anomaly = canary.send("POST", "/v1/anomalies/detect", 200, headers=auth).json()["anomalies"][0]["id"]
+    canary.send("PATCH", f"/v1/anomalies/{anomaly}/acknowledge", 200, headers=auth, json={"notes": note})
+    canary.send("GET", "/v1/anomalies", 200, headers=auth)
+    canary.send("GET", "/v1/anomaly/alerts", 200, headers=auth)
+    canary.send("GET", f"/v1/anomaly/alerts/{anomaly}", 200, headers=auth)
+    canary.send("POST", f"/v1/anomaly/alerts/{anomaly}/acknowledge", 200, headers=auth)
+    canary.send("POST", f"/v1/anomaly/alerts/{anomaly}/resolve", 200, headers=auth, json={"note": note})
+    canary.send("GET", "/v1/anomaly/metrics", 200, headers=auth)
+    canary.send("GET", "/v1/anomaly/rules", 200, headers=auth)
+    canary.send("PATCH", "/v1/anomaly/rules/AD-011", 200, headers=auth, json={"enabled": True})
+    body = {"agentId": agent, "endsAt": "2999-01-01T00:00:00Z"}
+    canary.send("POST", "/v1/anomaly/mutes", 400, headers=auth, json=body)
+    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
+    mute = canary.send("POST", "/v1/anomaly/mutes", 201, headers=auth, json={**body, "endsAt": ends}).json()["id"]
+    canary.send("GET", "/v1/anomaly/mutes", 200, headers=auth)
+    canary.send("DELETE", f"/v1/anomaly/mutes/{mute}", 204, headers=auth)
+
+
 def drive_events(canary, auth):
     stray = canary.hide("stray event type", mark("type"))
     canary.send("GET", "/v1/events", 200, headers=auth)
@@ -273,6 +301,7 @@ def test_no_secret_appears_where_it_does_not_belong(canary):
     drive_audit(canary, auth, agent, tokens["grantId"])
     drive_webhooks(canary, auth)
     drive_policies(canary, auth, agent)
+    drive_anomalies(canary, auth, agent)
     drive_events(canary, auth)
     drive_sessions(canary, auth, child["grantId"])
     chains = "\n".join(

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use grantex_core::Grantex;
+use grantex_core::anomaly::detector::Detector;
 use grantex_core::clock::{Clock, SystemClock};
 use grantex_core::event::Unobserved;
 use grantex_core::grantex::Builder;
@@ -37,6 +38,8 @@ pub struct Assembly {
     pub bell: Bell,
     /// The open event streams.
     pub streams: Streams,
+    /// Signals for the rules that wait to be looked at.
+    pub detector: Arc<Detector>,
 }
 
 impl Assembly {
@@ -86,6 +89,11 @@ impl Assembly {
             false => builder,
         };
         let builder = with_policies(builder, &config.policies)?;
+        let detector = Arc::new(Detector::new(config.anomalies.detector));
+        let builder = match config.anomalies.is_enabled {
+            true => builder.anomalies(Arc::clone(&detector)),
+            false => builder,
+        };
         let grantex = match metrics {
             Some(metrics) => builder.observer(metrics.clone()).build(),
             None => builder.observer(Unobserved).build(),
@@ -96,6 +104,7 @@ impl Assembly {
             clock,
             bell,
             streams,
+            detector,
         })
     }
 }

@@ -5,6 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use grantex_core::anomaly::alert::Anomaly;
+use grantex_core::anomaly::manage::AnomalyChange;
+use grantex_core::anomaly::{AnomalyKind, Evidence, Finding, Severity};
 use grantex_core::authorize::Origin;
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
@@ -12,7 +15,7 @@ use grantex_core::event::{
     PolicyChange, RefreshStatus, TokenIssue, VerifyStatus, WebhookChange,
 };
 use grantex_core::grant::RevokedBy;
-use grantex_core::id::{AgentId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use grantex_core::id::{AgentId, AnomalyId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
 use grantex_core::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use grantex_core::scope::Scopes;
 use grantex_core::testing::LogLines;
@@ -49,6 +52,25 @@ fn events() -> Vec<Event> {
         scopes: scopes.clone(),
         expires_at: Timestamp::from_millis(0),
     };
+    let finding = Finding {
+        kind: AnomalyKind::RateSpike,
+        custom: None,
+        severity: Severity::High,
+        principal_id: None,
+        description: "much".into(),
+        evidence: Evidence::new(),
+        level: 51,
+        window_start: Timestamp::from_millis(0),
+        window_end: Timestamp::from_millis(1),
+    };
+    let anomaly = Anomaly::raise(
+        finding,
+        AnomalyId::parse(&format!("anm_{ulid}")).unwrap(),
+        developer_id.clone(),
+        agent_id.as_str(),
+        "AD-011".into(),
+        Timestamp::from_millis(0),
+    );
     vec![
         Event::GrantCreated {
             grant_id: grant_id.clone(),
@@ -186,6 +208,11 @@ fn events() -> Vec<Event> {
         },
         Event::WebhookDeliveryRetried(failure.clone()),
         Event::WebhookDeliveryFailed(failure),
+        Event::AnomalyDetected(Box::new(anomaly)),
+        Event::AnomalyChanged {
+            subject: format!("anm_{ulid}"),
+            change: AnomalyChange::Acknowledged,
+        },
         Event::RateLimitHit {
             ip: "192.0.2.1".into(),
             endpoint: "/v1/token",

@@ -10,6 +10,8 @@ use slog::Logger;
 
 pub use unit::Unit;
 
+use crate::anomaly::detector::Detector;
+use crate::anomaly::signal::Signal as AgentSignal;
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::context::Context;
 use crate::error::StoreError;
@@ -43,6 +45,8 @@ pub(crate) struct Parts {
     pub sealer: Arc<dyn Sealer>,
     pub observer: Arc<dyn Observer>,
     pub signal: Arc<dyn Signal>,
+    /// `None`: nobody looks for anomalies, so that nothing is put by for it.
+    pub detector: Option<Arc<Detector>>,
     /// `None`: there are no webhooks, because nobody says which URLs may be called.
     pub url_policy: Option<Arc<dyn UrlPolicy>>,
     pub policies: PolicyCache,
@@ -124,6 +128,7 @@ pub struct Builder<S: Store> {
     url_policy: Option<Arc<dyn UrlPolicy>>,
     policy_engine: Arc<dyn PolicyEngine>,
     policy_backend: Option<External>,
+    detector: Option<Arc<Detector>>,
 }
 
 impl<S: Store> Builder<S> {
@@ -171,6 +176,13 @@ impl<S: Store> Builder<S> {
         self
     }
 
+    /// Puts signals by in `detector`, for whoever calls [`Grantex::detect_anomalies`].
+    #[must_use]
+    pub fn anomalies(mut self, detector: Arc<Detector>) -> Self {
+        self.detector = Some(detector);
+        self
+    }
+
     /// The service.
     pub fn build(self) -> Grantex<S> {
         Grantex {
@@ -183,6 +195,7 @@ impl<S: Store> Builder<S> {
                 sealer: self.sealer,
                 observer: self.observer,
                 signal: self.signal,
+                detector: self.detector,
                 url_policy: self.url_policy,
                 policies: PolicyCache::new(self.settings.policy_cache_bytes),
                 policy_engine: self.policy_engine,
@@ -214,6 +227,7 @@ impl<S: Store> Grantex<S> {
             url_policy: None,
             policy_engine: Arc::new(NoEngine),
             policy_backend: None,
+            detector: None,
         }
     }
 
@@ -274,6 +288,18 @@ impl<S: Store> Grantex<S> {
         self.parts.observer.observe(event, latency);
     }
 
+    /// What detection keeps in memory; one that forgets at once when nobody gave any.
+    pub(crate) fn detector(&self) -> Arc<Detector> {
+        self.parts.detector.as_ref().map_or_else(Arc::default, Arc::clone)
+    }
+
+    /// Lets the rules know of something that is in no audit chain. Costs nothing when nobody looks for anomalies.
+    pub(crate) fn signal(&self, developer: &DeveloperId, make: impl FnOnce(Timestamp) -> AgentSignal) {
+        if let Some(detector) = &self.parts.detector {
+            detector.note(developer, make(self.now()));
+        }
+    }
+
     /// Runs a unit of work: `work`, then audit entries, events and the developer's counters, then the commit; then every
     /// recorded event is emitted. On `Err` nothing is committed and nothing is emitted.
     pub(crate) async fn transact<T, E, F>(
@@ -287,11 +313,43 @@ impl<S: Store> Grantex<S> {
         E: From<StoreError> + Send + 'static,
         F: for<'u, 't> FnOnce(&'u mut Unit<'t>) -> BoxFuture<'u, Result<T, E>> + Send + 'static,
     {
+        self.transact_with(ctx, developer, developer, work).await
+    }
+
+    /// Like [`Grantex::transact`], in a transaction that is not shared with other units of the developer: for units that lock something
+    /// else before the developer's head. Shared, they might wait for it while an earlier unit holds the head.
+    pub(crate) async fn transact_alone<T, E, F>(
+        &self,
+        ctx: &Context,
+        developer: Option<&DeveloperId>,
+        work: F,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'u, 't> FnOnce(&'u mut Unit<'t>) -> BoxFuture<'u, Result<T, E>> + Send + 'static,
+    {
+        self.transact_with(ctx, None, developer, work).await
+    }
+
+    async fn transact_with<T, E, F>(
+        &self,
+        ctx: &Context,
+        shared_by: Option<&DeveloperId>,
+        developer: Option<&DeveloperId>,
+        work: F,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'u, 't> FnOnce(&'u mut Unit<'t>) -> BoxFuture<'u, Result<T, E>> + Send + 'static,
+    {
         let options = UnitOptions {
-            developer: developer.cloned(),
+            developer: shared_by.cloned(),
             admission: ctx.admission().clone(),
         };
         let developer = developer.cloned();
+        let told = developer.clone();
         let parts = Arc::clone(&self.parts);
         let place = ctx.recording().place();
         let (value, finished) = self
@@ -308,6 +366,11 @@ impl<S: Store> Grantex<S> {
             .await?;
         for event in &finished.events {
             self.emit(ctx, event);
+        }
+        if finished.has_entries
+            && let (Some(detector), Some(developer)) = (&self.parts.detector, &told)
+        {
+            detector.call(developer);
         }
         if let Some(news) = &finished.news {
             self.parts.signal.committed(news);

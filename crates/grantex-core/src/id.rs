@@ -115,6 +115,12 @@ id!(/// A webhook endpoint.
     WebhookId, "wh");
 id!(/// The delivery of one event to one webhook endpoint.
     DeliveryId, "whd");
+id!(/// An anomaly.
+    AnomalyId, "anm");
+id!(/// A rule that a developer made to find anomalies.
+    AnomalyRuleId, "arule");
+id!(/// A time in which anomalies are not raised.
+    AnomalyMuteId, "amute");
 
 impl AgentId {
     /// The agent's decentralized identifier, `did:grantex:<agent id>`.

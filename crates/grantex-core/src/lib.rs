@@ -89,6 +89,7 @@
 //! (`KeyManager::prune`, then [`Grantex::set_keys`] with `KeyManager::ring`).
 
 pub mod agent;
+pub mod anomaly;
 pub mod audit;
 pub mod authorize;
 pub mod clock;

@@ -1,5 +1,6 @@
 //! Jobs that keep counters true and remove what is over.
 
+use crate::anomaly::activity::Activity;
 use crate::clock::Lifetime;
 use crate::context::Admission;
 use crate::error::StoreError;
@@ -25,6 +26,10 @@ pub struct Retention {
     pub delivered: Lifetime,
     /// Deliveries, after they were given up.
     pub failed: Lifetime,
+    /// Anomalies, after they were resolved.
+    pub resolved_anomalies: Lifetime,
+    /// Anomalies that nobody resolved, after they were raised.
+    pub unresolved_anomalies: Lifetime,
 }
 
 impl Default for Retention {
@@ -35,6 +40,8 @@ impl Default for Retention {
             events: Lifetime::days(7),
             delivered: Lifetime::days(7),
             failed: Lifetime::days(30),
+            resolved_anomalies: Lifetime::days(90),
+            unresolved_anomalies: Lifetime::days(365),
         }
     }
 }
@@ -52,6 +59,8 @@ pub struct Swept {
     pub events: u64,
     /// Webhook deliveries that had ended, and those of deleted endpoints.
     pub deliveries: u64,
+    /// Anomalies, mutes that had ended, and activities of agents that did nothing for long.
+    pub anomalies: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +73,10 @@ enum Job {
     Delivered,
     Failed,
     DeletedWebhooks,
+    ResolvedAnomalies,
+    UnresolvedAnomalies,
+    Mutes,
+    Activities,
 }
 
 impl<S: Store> Grantex<S> {
@@ -84,6 +97,14 @@ impl<S: Store> Grantex<S> {
             deliveries: self.run_in_batches(Job::Delivered, retention.delivered).await?
                 + self.run_in_batches(Job::Failed, retention.failed).await?
                 + self.run_in_batches(Job::DeletedWebhooks, Lifetime::millis(0)).await?,
+            anomalies: self
+                .run_in_batches(Job::ResolvedAnomalies, retention.resolved_anomalies)
+                .await?
+                + self
+                    .run_in_batches(Job::UnresolvedAnomalies, retention.unresolved_anomalies)
+                    .await?
+                + self.run_in_batches(Job::Mutes, retention.resolved_anomalies).await?
+                + self.run_in_batches(Job::Activities, Activity::kept_for()).await?,
         })
     }
 
@@ -109,6 +130,10 @@ impl<S: Store> Grantex<S> {
                             Job::Delivered => tx.remove_deliveries(DeliveryStatus::Delivered, before, BATCH).await,
                             Job::Failed => tx.remove_deliveries(DeliveryStatus::Failed, before, BATCH).await,
                             Job::DeletedWebhooks => tx.remove_deleted_webhooks(BATCH).await,
+                            Job::ResolvedAnomalies => tx.remove_anomalies(false, before, BATCH).await,
+                            Job::UnresolvedAnomalies => tx.remove_anomalies(true, before, BATCH).await,
+                            Job::Mutes => tx.remove_anomaly_mutes(before, BATCH).await,
+                            Job::Activities => tx.remove_activities(before, BATCH).await,
                         }
                     })
                 })

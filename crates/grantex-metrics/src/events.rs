@@ -3,15 +3,18 @@
 
 use std::time::Duration;
 
+use grantex_core::anomaly::alert::Anomaly;
+use grantex_core::anomaly::{AnomalyKind, Severity};
 use grantex_core::event::{
     AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, Event, ExchangeStatus, Observer, PolicyChange,
     RefreshStatus, VerifyStatus,
 };
+use grantex_core::id::AgentId;
 use grantex_core::policy::BackendKind;
 use grantex_core::webhook::DisabledReason;
 use metrics::{Counter, Histogram};
 
-use crate::catalogue::{agents, authorize, consent, database, grants, limits, policies, tokens, webhooks};
+use crate::catalogue::{agents, anomalies, authorize, consent, database, grants, limits, policies, tokens, webhooks};
 use crate::exporter::Registry;
 use crate::family::Counters;
 use crate::label::{GrantKind, Pool, ReuseKind, WebhookStatus};
@@ -48,6 +51,7 @@ pub(crate) struct EventMetrics {
     policy_evaluation: Histogram,
     policy_backend_errors: Counters<BackendKind>,
     policy_changes: Counters<PolicyChange>,
+    anomalies: Vec<(Severity, Counters<AnomalyKind>)>,
     rate_limit_hits: Vec<(&'static str, Counter)>,
     rate_limit_hits_elsewhere: Counter,
     connection_errors: Counters<Pool>,
@@ -87,12 +91,29 @@ impl EventMetrics {
             policy_evaluation: histogram(&policies::EVALUATION),
             policy_backend_errors: Counters::of(registry, &policies::BACKEND_ERRORS, &[]),
             policy_changes: Counters::of(registry, &policies::CHANGES, &[]),
+            anomalies: Severity::ALL
+                .iter()
+                .map(|severity| {
+                    let fixed = [("severity", severity.as_str())];
+                    (*severity, Counters::of(registry, &anomalies::DETECTED, &fixed))
+                })
+                .collect(),
             rate_limit_hits: routes
                 .iter()
                 .map(|route| (*route, registry.counter(&limits::HITS, &[("endpoint", route)])))
                 .collect(),
             rate_limit_hits_elsewhere: registry.counter(&limits::HITS, &[("endpoint", UNMATCHED)]),
             connection_errors: Counters::of(registry, &database::ERRORS, &[]),
+        }
+    }
+
+    fn anomaly(&self, anomaly: &Anomaly) {
+        let counters = self
+            .anomalies
+            .iter()
+            .find(|(severity, _)| *severity == anomaly.severity);
+        if let Some((_, counters)) = counters {
+            counters.increment(anomaly.kind);
         }
     }
 
@@ -201,6 +222,13 @@ impl Observer for Metrics {
             Event::WebhookDisabled { reason, .. } => to.webhooks_disabled.increment(*reason),
             // What developers do to their endpoints is in the log; how endpoints stand is a gauge.
             Event::WebhookChanged { .. } | Event::WebhookTested { .. } => {}
+            Event::AnomalyDetected(anomaly) => {
+                to.anomaly(anomaly);
+                let agent = anomaly.agent_id.as_deref().and_then(AgentId::parse);
+                self.agent_anomaly(agent.as_ref(), anomaly.severity);
+            }
+            // What people do about anomalies is in the log; how many are open is a gauge.
+            Event::AnomalyChanged { .. } => {}
             Event::RateLimitHit { endpoint, .. } => to.rate_limit_hit(endpoint),
             Event::DatabaseConnectionError { pool, .. } => {
                 if let Some(pool) = Pool::parse(pool) {

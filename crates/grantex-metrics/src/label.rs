@@ -1,6 +1,7 @@
 //! Labels and the closed sets of their values. Those that flows know of are in core.
 
 use grantex_core::closed;
+pub use grantex_core::anomaly::{AnomalyKind, Severity};
 pub use grantex_core::closed::Closed;
 
 closed! {
@@ -52,6 +53,8 @@ closed! {
         WebhookBacklog = "webhook_backlog",
         /// Counts the active grants of the busiest agents.
         AgentGrants = "agent_grants",
+        /// Looks for developers whom nobody was called for, and counts open anomalies.
+        Anomalies = "anomalies",
         /// Removes what is over.
         Janitor = "janitor",
     }
@@ -80,6 +83,8 @@ closed! {
         Events = "events",
         /// Webhook deliveries.
         Deliveries = "webhook_deliveries",
+        /// Anomalies, mutes, and activities of agents.
+        Anomalies = "anomalies",
         /// Retired signing keys.
         SigningKeys = "signing_keys",
     }
@@ -148,50 +153,16 @@ closed! {
 }
 
 closed! {
-    /// What an anomaly is about.
-    pub enum AnomalyType {
-        /// Far more calls than usual.
-        RateSpike = "rate_spike",
-        /// Too many failures.
-        HighFailureRate = "high_failure_rate",
-        /// A principal the agent never acted for.
-        NewPrincipal = "new_principal",
-        /// Activity at unusual hours.
-        OffHoursActivity = "off_hours_activity",
-        /// A burst.
-        VelocitySpike = "velocity_spike",
-        /// Wider scopes than before.
-        ScopeEscalation = "scope_escalation",
-        /// An agent nobody registered.
-        UnknownAgent = "unknown_agent",
-        /// One token from several places.
-        TokenReplay = "token_replay",
-        /// A refresh token was used twice.
-        RefreshReuse = "refresh_reuse",
-        /// More sessions at once than usual.
-        ConcurrentSessions = "concurrent_sessions",
-        /// Delegation close to its limit.
-        DelegationDepth = "delegation_depth",
-        /// Many revocations in a short time.
-        RapidRevocation = "rapid_revocation",
-        /// A budget is spent too fast.
-        BudgetOverspend = "budget_overspend",
-        /// Scopes that this agent rarely uses.
-        UnusualScopeAccess = "unusual_scope_access",
-    }
-}
-
-closed! {
-    /// How bad an anomaly is.
-    pub enum Severity {
-        /// Worth a look.
-        Low = "low",
-        /// Look today.
-        Medium = "medium",
-        /// Look now.
-        High = "high",
-        /// Act now.
-        Critical = "critical",
+    /// What became of a signal that rules look at.
+    pub enum SignalOutcome {
+        /// An activity took it in.
+        Folded = "folded",
+        /// Another one stands for it, because too many waited.
+        Sampled = "sampled",
+        /// It is lost, because far too many waited.
+        Dropped = "dropped",
+        /// It was too far behind to be looked at.
+        Skipped = "skipped",
     }
 }
 

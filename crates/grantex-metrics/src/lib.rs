@@ -6,6 +6,7 @@
 //! simply makes none.
 
 mod agents;
+mod anomalies;
 pub mod catalogue;
 mod events;
 mod exporter;
@@ -39,6 +40,7 @@ struct Inner {
     gauges: gauges::GaugeMetrics,
     http: http::HttpMetrics,
     streams: streams::StreamMetrics,
+    anomalies: anomalies::AnomalyMetrics,
 }
 
 /// How many agents have series of their own, unless something else is asked for.
@@ -74,6 +76,7 @@ impl Metrics {
             gauges: gauges::GaugeMetrics::of(&registry, clock),
             http: http::HttpMetrics::of(&registry),
             streams: streams::StreamMetrics::of(&registry),
+            anomalies: anomalies::AnomalyMetrics::of(&registry),
             registry,
         })))
     }

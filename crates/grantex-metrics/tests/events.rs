@@ -10,13 +10,16 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use grantex_core::anomaly::alert::Anomaly;
+use grantex_core::anomaly::detector::SignalCounts;
+use grantex_core::anomaly::{AnomalyKind, Evidence, Finding, Severity};
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
     AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, DecisionStatus, Event, ExchangeStatus, Observer as _,
     PolicyChange, RefreshStatus, TokenIssue, VerifyStatus,
 };
 use grantex_core::grant::RevokedBy;
-use grantex_core::id::{AgentId, BundleId, DeveloperId, GrantId, PolicyId, TokenId};
+use grantex_core::id::{AgentId, AnomalyId, BundleId, DeveloperId, GrantId, PolicyId, TokenId};
 use grantex_core::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use grantex_core::scope::Scopes;
 use support::{by_name, changes, metrics};
@@ -389,4 +392,71 @@ fn durations_fall_into_their_buckets() {
         (bucket("0.0005"), bucket("0.001"), bucket("2"), bucket("+Inf")),
         (0.0, 1.0, 1.0, 1.0)
     );
+}
+
+fn detected(kind: AnomalyKind, severity: Severity) -> Event {
+    let finding = Finding {
+        kind,
+        custom: None,
+        severity,
+        principal_id: None,
+        description: String::new(),
+        evidence: Evidence::new(),
+        level: 1,
+        window_start: Timestamp::from_millis(0),
+        window_end: Timestamp::from_millis(1),
+    };
+    let id = AnomalyId::parse(&ulid("anm")).unwrap();
+    let developer = DeveloperId::parse(&ulid("dev")).unwrap();
+    let rule_id = "AD-000".to_owned();
+    let anomaly = Anomaly::raise(finding, id, developer, "", rule_id, Timestamp::from_millis(0));
+    Event::AnomalyDetected(Box::new(anomaly))
+}
+
+#[test]
+fn every_anomaly_is_counted_by_type_and_severity() {
+    let metrics = metrics();
+    for kind in AnomalyKind::ALL {
+        for severity in Severity::ALL {
+            let event = detected(*kind, *severity);
+            let mut changed = changes(&metrics, |metrics| metrics.observe(&event, Duration::ZERO));
+            changed.retain(|name, _| !name.starts_with("grantex_agent_"));
+            let series = format!(
+                "grantex_anomalies_detected_total{{type=\"{}\",severity=\"{}\"}}",
+                kind.as_str(),
+                severity.as_str()
+            );
+            assert_eq!(changed.values().sum::<f64>(), 1.0, "{changed:?}");
+            let name = changed.keys().next().unwrap();
+            assert!(
+                name.contains(kind.as_str()) && name.contains(severity.as_str()),
+                "{name} is not {series}"
+            );
+        }
+    }
+}
+
+#[test]
+fn detection_tells_how_far_behind_it_is_and_what_became_of_signals() {
+    let metrics = metrics();
+    let changed = changes(&metrics, |metrics| {
+        metrics.anomalies_looked_for(Duration::from_millis(900), 7, 2);
+        metrics.set_open_anomalies(4);
+        let counts = SignalCounts {
+            accepted: 100,
+            sampled: 50,
+            dropped: 3,
+        };
+        metrics.set_signals(counts, 11);
+    });
+    let expected = by_name(&[
+        ("grantex_anomaly_detection_lag_seconds_count", 1.0),
+        ("grantex_anomaly_signals_total{outcome=\"folded\"}", 7.0),
+        ("grantex_anomaly_signals_total{outcome=\"skipped\"}", 2.0),
+        ("grantex_anomaly_signals_total{outcome=\"sampled\"}", 50.0),
+        ("grantex_anomaly_signals_total{outcome=\"dropped\"}", 3.0),
+        ("grantex_anomaly_signals_waiting", 11.0),
+        ("grantex_anomalies_unacknowledged", 4.0),
+    ]);
+    assert_eq!(changed, expected);
 }

@@ -81,7 +81,7 @@ fn the_seeds_names_and_labels_are_there() {
             .keys()
             .filter(|series| series.starts_with("grantex_anomalies_detected_total{"))
             .count(),
-        14 * 4
+        15 * 4
     );
 }
 

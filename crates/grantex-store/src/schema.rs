@@ -236,3 +236,84 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(tokens, grants, agents);
 diesel::allow_tables_to_appear_in_same_query!(auth_requests, developers);
 diesel::allow_tables_to_appear_in_same_query!(auth_requests, agents);
+
+diesel::table! {
+    anomaly_cursors (developer_id) {
+        developer_id -> Text,
+        version -> BigInt,
+        caller_seq -> BigInt,
+        server_seq -> BigInt,
+    }
+}
+
+diesel::table! {
+    agent_activities (developer_id, agent_id) {
+        developer_id -> Text,
+        agent_id -> Text,
+        activity -> Text,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    anomalies (id) {
+        id -> Text,
+        developer_id -> Text,
+        kind -> Text,
+        custom_rule -> Nullable<Text>,
+        rule_id -> Text,
+        severity -> Text,
+        status -> Text,
+        agent_id -> Nullable<Text>,
+        principal_id -> Nullable<Text>,
+        subject_key -> Text,
+        description -> Text,
+        evidence -> Text,
+        level -> BigInt,
+        window_start -> BigInt,
+        window_end -> BigInt,
+        detected_at -> BigInt,
+        acknowledged_at -> Nullable<BigInt>,
+        resolved_at -> Nullable<BigInt>,
+        notes -> Text,
+    }
+}
+
+diesel::table! {
+    anomaly_rule_overrides (developer_id, kind) {
+        developer_id -> Text,
+        kind -> Text,
+        is_enabled -> Bool,
+        thresholds -> Text,
+    }
+}
+
+diesel::table! {
+    anomaly_rules (id) {
+        id -> Text,
+        developer_id -> Text,
+        rule_id -> Text,
+        name -> Text,
+        description -> Nullable<Text>,
+        severity -> Text,
+        condition_text -> Text,
+        channels -> Text,
+        is_enabled -> Bool,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    anomaly_mutes (id) {
+        id -> Text,
+        developer_id -> Text,
+        kind -> Nullable<Text>,
+        agent_id -> Nullable<Text>,
+        starts_at -> BigInt,
+        ends_at -> BigInt,
+        reason -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(anomaly_cursors, developers);

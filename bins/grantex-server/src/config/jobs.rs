@@ -35,6 +35,17 @@ const KEEP_FAILED: Variable = Variable::new(
     "How long webhook deliveries are kept, and can be sent again, after they were given up.",
 );
 
+const KEEP_RESOLVED_ANOMALIES: Variable = Variable::new(
+    "JANITOR_KEEP_RESOLVED_ANOMALIES",
+    "90d",
+    "How long anomalies are kept after they were resolved.",
+);
+const KEEP_ANOMALIES: Variable = Variable::new(
+    "JANITOR_KEEP_ANOMALIES",
+    "365d",
+    "How long anomalies that nobody resolved are kept after they were detected.",
+);
+
 /// The variables of this section.
 pub const VARIABLES: &[&Variable] = &[
     &ENABLED,
@@ -44,6 +55,8 @@ pub const VARIABLES: &[&Variable] = &[
     &KEEP_EVENTS,
     &KEEP_DELIVERED,
     &KEEP_FAILED,
+    &KEEP_RESOLVED_ANOMALIES,
+    &KEEP_ANOMALIES,
 ];
 
 /// The section.
@@ -68,6 +81,8 @@ pub(super) fn read(env: &mut Env) -> Jobs {
             events: env.lifetime(&KEEP_EVENTS, defaults.events),
             delivered: env.lifetime(&KEEP_DELIVERED, defaults.delivered),
             failed: env.lifetime(&KEEP_FAILED, defaults.failed),
+            resolved_anomalies: env.lifetime(&KEEP_RESOLVED_ANOMALIES, defaults.resolved_anomalies),
+            unresolved_anomalies: env.lifetime(&KEEP_ANOMALIES, defaults.unresolved_anomalies),
         },
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration: one file a section, read from an injected environment. All problems are collected and told together.
 
+mod anomalies;
 mod database;
 pub mod docs;
 mod env;
@@ -15,6 +16,7 @@ mod streams;
 mod traces;
 mod webhooks;
 
+pub use anomalies::Anomalies;
 pub use database::{Database, DatabaseUrl};
 pub use env::{Env, Problem, Variable};
 pub use http::{Environment, Http};
@@ -59,6 +61,8 @@ pub struct Config {
     pub streams: StreamSettings,
     /// Policies.
     pub policies: Policies,
+    /// Detection of anomalies.
+    pub anomalies: Anomalies,
 }
 
 /// A section: its heading and its variables.
@@ -116,6 +120,10 @@ pub const SECTIONS: &[Section] = &[
         variables: streams::VARIABLES,
     },
     Section {
+        title: "Anomalies",
+        variables: anomalies::VARIABLES,
+    },
+    Section {
         title: "Jobs",
         variables: jobs::VARIABLES,
     },
@@ -153,6 +161,7 @@ impl Config {
             traces: traces::read(env),
             jobs: jobs::read(env),
             streams: streams::read(env),
+            anomalies: anomalies::read(env),
             webhooks: webhooks::read(env, http.environment),
             policies: policies::read(env, http.request_deadline),
             http,

@@ -15,6 +15,8 @@ use crate::keys::measured;
 
 /// Among how many of its last grants those of an agent are counted: some milliseconds of reading.
 const LAST_GRANTS: u64 = 10_000;
+/// Developers that one statement names at most.
+const PAGE: u32 = 1_000;
 
 type Outcome = Result<u64, Box<dyn Error>>;
 
@@ -50,6 +52,7 @@ impl Jobs {
             Job::Janitor => self.janitor().await,
             Job::WebhookBacklog => self.webhook_backlog().await,
             Job::AgentGrants => self.agent_grants().await,
+            Job::Anomalies => self.anomalies().await,
         };
         let took = self.assembly.clock.monotonic().saturating_sub(began);
         match outcome {
@@ -117,8 +120,10 @@ impl Jobs {
             metrics.janitor_removed(JanitorTable::Replays, swept.replays);
             metrics.janitor_removed(JanitorTable::Events, swept.events);
             metrics.janitor_removed(JanitorTable::Deliveries, swept.deliveries);
+            metrics.janitor_removed(JanitorTable::Anomalies, swept.anomalies);
         }
-        Ok(swept.auth_requests + swept.tokens + swept.replays + swept.events + swept.deliveries)
+        let rows = swept.auth_requests + swept.tokens + swept.replays + swept.events;
+        Ok(rows + swept.deliveries + swept.anomalies)
     }
 
     /// Counts what waits to be delivered; changes nothing.
@@ -148,10 +153,32 @@ impl Jobs {
         Ok(0)
     }
 
+    /// Calls for developers whom nobody looks at: what wrote their entries may be gone. Counts open anomalies.
+    async fn anomalies(&self) -> Outcome {
+        let grantex = &self.assembly.grantex;
+        let (mut after, mut called) = (None, 0);
+        loop {
+            let behind = grantex.developers_to_look_at(after.take(), PAGE).await?;
+            for developer in &behind {
+                self.assembly.detector.call(developer);
+                called += 1;
+            }
+            after = behind.last().filter(|_| behind.len() == PAGE as usize).cloned();
+            if after.is_none() {
+                break;
+            }
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.set_open_anomalies(grantex.open_anomalies().await?);
+        }
+        Ok(called)
+    }
+
     /// Sets the gauges that cost nothing, and folds histograms.
     pub fn set_gauges(&self) {
         if let Some(metrics) = &self.metrics {
             gauges::pools(metrics, &self.assembly.grantex.store().stats());
+            metrics.set_signals(self.assembly.detector.counts(), self.assembly.detector.waiting());
             metrics.run_upkeep();
         }
     }

@@ -1,5 +1,6 @@
 //! Periodic jobs: each has its own rhythm, never overlaps itself, and ends when the server stops.
 
+mod anomalies;
 mod gauges;
 mod jobs;
 mod streams;
@@ -34,6 +35,8 @@ const DELETED_AGENTS: Duration = Duration::from_secs(5);
 const BACKLOG: Duration = Duration::from_secs(5);
 /// How often the grants of the busiest agents are counted.
 const AGENT_GRANTS: Duration = Duration::from_secs(15);
+/// How often developers whom nobody was called for are looked for, and open anomalies are counted.
+const ANOMALIES: Duration = Duration::from_secs(10);
 /// How often gauges are set and histograms are folded.
 const GAUGES: Duration = Duration::from_secs(5);
 
@@ -72,6 +75,10 @@ pub async fn start(
         true => Some(webhooks::start(&config.webhooks, &assembly, logger, stopping)?),
         false => None,
     };
+    let detection = match config.anomalies.is_enabled {
+        true => Some(anomalies::start(&assembly, metrics.clone(), logger, stopping)),
+        false => None,
+    };
     let logger = logger.new(o!("requestId" => "job"));
     let retention = config.jobs.retention;
     let jobs = Arc::new(Jobs::new(assembly, metrics, logger, retention));
@@ -86,6 +93,10 @@ pub async fn start(
         spawn(DELETED_AGENTS, stopping, &jobs, Job::DeletedAgents),
     ];
     running.extend(dispatcher);
+    if detection.is_some() {
+        running.extend(detection);
+        running.push(spawn(ANOMALIES, stopping, &jobs, Job::Anomalies));
+    }
     if config.jobs.janitor_is_enabled {
         running.push(spawn(config.jobs.janitor_interval, stopping, &jobs, Job::Janitor));
     }

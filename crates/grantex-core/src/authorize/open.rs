@@ -2,6 +2,7 @@
 
 use super::{AuthCode, AuthRequest, AuthRequestState};
 use crate::agent::{Agent, AgentStatus};
+use crate::anomaly::signal::{self, Signal, SignalKind};
 use crate::clock::{Lifetime, Timestamp};
 use crate::context::Context;
 use crate::developer::{Developer, Mode};
@@ -103,8 +104,22 @@ impl<S: Store> Grantex<S> {
     ) -> Result<Authorized, AuthorizeError> {
         ctx.enter();
         let _span = ctx.recording().span("grantex.authorize");
+        let (named, principal_id, scopes) = (
+            command.agent_id.clone(),
+            command.principal_id.clone(),
+            command.scopes.as_slice().to_vec(),
+        );
         let mut agent_id = None;
         let result = self.try_authorize(ctx, developer, command, &mut agent_id).await;
+        // A refusal by a policy is in the chain.
+        if !matches!(&result, Err(AuthorizeError::PolicyDenied { .. })) {
+            self.signal(&developer.id, |at| Signal {
+                is_failure: result.is_err(),
+                principal_id,
+                scopes,
+                ..Signal::new(SignalKind::Authorize, named.map_or(signal::Subject::None, signal::Subject::Agent), at)
+            });
+        }
         if let Err(error) = &result {
             let status = error.status();
             self.emit(ctx, &Event::AuthorizeRejected { status, agent_id });

@@ -201,6 +201,8 @@ impl Event {
             | Self::WebhookDelivered { .. }
             | Self::WebhookDeliveryRetried(_)
             | Self::WebhookDeliveryFailed(_)
+            | Self::AnomalyDetected(_)
+            | Self::AnomalyChanged { .. }
             | Self::RateLimitHit { .. }
             | Self::DatabaseConnectionError { .. }
             | Self::DatabaseConnectionRestored { .. } => None,

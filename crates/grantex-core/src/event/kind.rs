@@ -30,6 +30,8 @@ kinds! {
         TOKEN_REVOKED = "token.revoked",
         /// A code or a refresh token was presented a second time.
         TOKEN_REUSE_DETECTED = "token.reuse_detected",
+        /// A rule found something in what an agent does.
+        ANOMALY_DETECTED = "anomaly.detected",
         /// An endpoint was disabled: it is gone, or had failed for days.
         WEBHOOK_DISABLED = "webhook.disabled",
         /// A developer asked for a test event; only the endpoint under test is told.
@@ -37,7 +39,6 @@ kinds! {
     }
     expected {
         "anomaly.auto_revoked",
-        "anomaly.detected",
         "budget.exhausted",
         "budget.threshold",
         "consent_bundle.created",

@@ -49,6 +49,8 @@ impl Event {
             Self::WebhookDelivered { .. } => "webhook.delivered",
             Self::WebhookDeliveryRetried(_) => "webhook.delivery_retried",
             Self::WebhookDeliveryFailed(_) => "webhook.delivery_failed",
+            Self::AnomalyDetected(_) => "anomaly.detected",
+            Self::AnomalyChanged { .. } => "anomaly.changed",
             Self::RateLimitHit { .. } => "rate_limit.hit",
             Self::DatabaseConnectionError { .. } => "database.connection_error",
             Self::DatabaseConnectionRestored { .. } => "database.connection_restored",
@@ -70,6 +72,7 @@ impl Event {
             | Self::AgentChanged { .. }
             | Self::WebhookChanged { .. }
             | Self::WebhookTested { .. }
+            | Self::AnomalyChanged { .. }
             | Self::DatabaseConnectionRestored { .. }
             | Self::PolicyChanged { .. }
             | Self::PolicyBundleStored { .. } => Level::Info,
@@ -83,6 +86,7 @@ impl Event {
             | Self::TokenVerificationFailed { .. }
             | Self::WebhookDisabled { .. }
             | Self::WebhookDeliveryRetried(_)
+            | Self::AnomalyDetected(_)
             | Self::RateLimitHit { .. } => Level::Warning,
             Self::WebhookDeliveryFailed(_)
             | Self::DatabaseConnectionError { .. }
@@ -320,6 +324,18 @@ impl KV for Line<'_> {
                 out.emit_u32("attempt".into(), *attempt)?;
             }
             Event::WebhookDeliveryRetried(failure) | Event::WebhookDeliveryFailed(failure) => failure.fields(out)?,
+            Event::AnomalyDetected(anomaly) => {
+                out.emit_str("anomalyId".into(), anomaly.id.as_str())?;
+                out.emit_str("type".into(), anomaly.kind.as_str())?;
+                out.emit_str("severity".into(), anomaly.severity.as_str())?;
+                if let Some(agent) = &anomaly.agent_id {
+                    out.emit_str("agentId".into(), agent)?;
+                }
+            }
+            Event::AnomalyChanged { subject, change } => {
+                out.emit_str("id".into(), subject)?;
+                out.emit_str("change".into(), change.as_str())?;
+            }
             Event::RateLimitHit {
                 ip,
                 endpoint,

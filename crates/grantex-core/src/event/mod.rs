@@ -23,6 +23,8 @@ pub use status::{
     StreamTransport, VerifyStatus,
 };
 
+use crate::anomaly::alert::Anomaly;
+use crate::anomaly::manage::AnomalyChange;
 use crate::authorize::Origin;
 use crate::clock::Timestamp;
 use crate::closed;
@@ -286,6 +288,15 @@ pub enum Event {
     WebhookDeliveryRetried(DeliveryFailure),
     /// A delivery was given up. The latency that is observed with it is the last attempt's.
     WebhookDeliveryFailed(DeliveryFailure),
+    /// A rule found something, and it was not told before. Its own row keeps it; the chain of the server's acts does not.
+    AnomalyDetected(Box<Anomaly>),
+    /// Somebody dealt with an anomaly, a rule or a mute.
+    AnomalyChanged {
+        /// The id of the anomaly, rule or mute.
+        subject: String,
+        /// What was done.
+        change: AnomalyChange,
+    },
     /// A limit refused a request.
     RateLimitHit {
         /// The client's address.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Event, TokenIssue, kind};
+use crate::anomaly::alert::Anomaly;
 use crate::clock::Timestamp;
 use crate::id::{EventId, GrantId, WebhookId};
 
@@ -106,6 +107,7 @@ impl Event {
                 kind::TOKEN_REVOKED,
                 json!({"tokenId": token_id, "grantId": grant_id, "agentId": agent_id, "principalId": principal_id}),
             )),
+            Self::AnomalyDetected(anomaly) => Some((kind::ANOMALY_DETECTED, anomaly.data())),
             Self::WebhookDisabled { webhook_id, reason } => Some((
                 kind::WEBHOOK_DISABLED,
                 json!({"webhookId": webhook_id, "reason": reason.as_str()}),
@@ -132,6 +134,7 @@ impl Event {
             | Self::WebhookDelivered { .. }
             | Self::WebhookDeliveryRetried(_)
             | Self::WebhookDeliveryFailed(_)
+            | Self::AnomalyChanged { .. }
             | Self::RateLimitHit { .. }
             | Self::DatabaseConnectionError { .. }
             | Self::DatabaseConnectionRestored { .. } => None,
@@ -168,6 +171,16 @@ impl TokenIssue {
         json!({
             "tokenId": self.token_id, "grantId": self.grant_id, "agentId": self.agent_id,
             "principalId": self.principal_id, "scopes": self.scopes.as_slice(), "expiresAt": self.expires_at,
+        })
+    }
+}
+
+impl Anomaly {
+    fn data(&self) -> Value {
+        json!({
+            "anomalyId": self.id, "type": self.kind.as_str(), "severity": self.severity.as_str(), "ruleId": self.rule_id,
+            "agentId": self.agent_id, "principalId": self.principal_id, "description": self.description,
+            "metadata": self.evidence, "detectedAt": self.detected_at,
         })
     }
 }

@@ -20,6 +20,8 @@ use crate::webhook::subscription::Subscriptions;
 pub(crate) struct Finished {
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// Whether a chain grew.
+    pub has_entries: bool,
     /// Whom to wake.
     pub news: Option<News>,
     /// Endpoints whose deliveries may be due for another reason than new events.
@@ -201,6 +203,7 @@ impl<'t> Unit<'t> {
             event_seq: newest.seq,
             webhooks: told,
         });
+        let has_entries = !self.logged.is_empty();
         let delta = self.active_grants_delta;
         let is_needed = delta != 0
             || !rows.is_empty()
@@ -223,6 +226,11 @@ impl<'t> Unit<'t> {
             self.tx.write_ledger(&ledger).await?;
         }
         woken.dedup();
-        Ok(Finished { events, news, woken })
+        Ok(Finished {
+            events,
+            has_entries,
+            news,
+            woken,
+        })
     }
 }

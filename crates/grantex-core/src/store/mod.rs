@@ -8,11 +8,11 @@ mod reads;
 mod writes;
 
 pub use reads::{
-    AgentReads, AuditReads, AuthRequestReads, Backlog, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
+    AgentReads, AnomalyReads, AuditReads, AuthRequestReads, Backlog, DeletedAgent, DeveloperReads, EventReads, GrantReads, KeyReads,
     PolicyReads, PolicyTotals, PrincipalGrant, Reads, TokenReads, WebhookCensus, WebhookReads,
 };
 pub use writes::{
-    AgentWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, PolicyWrites,
+    AgentWrites, AnomalyWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites, LedgerWrites, PolicyWrites,
     RevokedTree, TokenWrites, WebhookWrites, Writes,
 };
 
@@ -204,6 +204,29 @@ pub struct Ledger {
     pub events: Vec<EventRow>,
     /// New deliveries.
     pub deliveries: Vec<Delivery>,
+}
+
+/// How far a developer's chains have been looked through for anomalies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AnomalyCursor {
+    /// Goes up with every change of the developer's activities, rules, mutes and acknowledgements: whoever changes them on the
+    /// ground of what they were names the version that they saw.
+    pub version: i64,
+    /// The last entry of the caller's chain that was looked at.
+    pub caller_seq: i64,
+    /// The last entry of the server's chain that was looked at.
+    pub server_seq: i64,
+}
+
+/// Where the search for anomalies stands, and where the chains end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnomalyPosition {
+    /// How far the chains have been looked through; version 0 before the first time.
+    pub cursor: AnomalyCursor,
+    /// Entries in the caller's chain.
+    pub caller_end: i64,
+    /// Entries in the server's chain.
+    pub server_end: i64,
 }
 
 /// An event as it is stored for webhooks and streams.

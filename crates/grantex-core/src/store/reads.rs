@@ -2,8 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::{EventHead, EventRange, KeyState, StoredEvent, StoredKey};
+use super::{AnomalyPosition, EventHead, EventRange, KeyState, StoredEvent, StoredKey};
 use crate::agent::Agent;
+use crate::anomaly::alert::{Anomaly, AnomalyCount, AnomalyFilter};
+use crate::anomaly::book::RuleBook;
 use crate::audit::{AuditEntry, AuditFilter, Chain};
 use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
@@ -12,7 +14,7 @@ use crate::error::StoreError;
 use crate::event::history::EventQuery;
 use crate::grant::{Ancestor, Grant, GrantFilter};
 use crate::id::{
-    AgentId, AuditId, AuthRequestId, BundleId, DeliveryId, DeveloperId, EventId, GrantId, PolicyId, TokenId, WebhookId,
+    AgentId, AnomalyId, AuditId, AuthRequestId, BundleId, DeliveryId, DeveloperId, EventId, GrantId, PolicyId, TokenId, WebhookId,
 };
 use crate::page::{Cursor, Page, PageRequest};
 use crate::policy::{Bundle, BundleFormat, Policy};
@@ -30,6 +32,7 @@ pub trait Reads:
     + AuditReads
     + EventReads
     + WebhookReads
+    + AnomalyReads
     + KeyReads
     + PolicyReads
     + Send
@@ -45,6 +48,7 @@ impl<T> Reads for T where
         + AuditReads
         + EventReads
         + WebhookReads
+        + AnomalyReads
         + KeyReads
         + PolicyReads
         + Send
@@ -296,6 +300,54 @@ pub trait WebhookReads {
     async fn backlog_of(&mut self, webhook: &WebhookId, now: Timestamp) -> Result<Backlog, StoreError>;
     /// How many endpoints there are.
     async fn webhook_census(&mut self) -> Result<WebhookCensus, StoreError>;
+}
+
+/// Reading anomalies and what they are found by.
+#[async_trait]
+pub trait AnomalyReads {
+    /// Where the search for a developer's anomalies stands; `None` for an unknown developer.
+    async fn anomaly_position(&mut self, developer: &DeveloperId) -> Result<Option<AnomalyPosition>, StoreError>;
+    /// Up to `limit` developers behind `after`, in id order, whose chains are longer than they have been looked through.
+    async fn developers_with_signals(
+        &mut self,
+        after: Option<&DeveloperId>,
+        limit: u32,
+    ) -> Result<Vec<DeveloperId>, StoreError>;
+    /// The stored activities of these agents, in any order; `""` stands for the developer as a whole. Unknown ones are left out.
+    async fn activities(
+        &mut self,
+        developer: &DeveloperId,
+        agents: &[String],
+    ) -> Result<Vec<(String, String)>, StoreError>;
+    /// Whether an agent had a grant of a principal before this one.
+    async fn has_earlier_grant(
+        &mut self,
+        developer: &DeveloperId,
+        agent: &AgentId,
+        principal: &str,
+        before: &GrantId,
+    ) -> Result<bool, StoreError>;
+    /// How a developer wants to be watched: its own rules newest first, its mutes in the order of their ends.
+    async fn rule_book(&mut self, developer: &DeveloperId) -> Result<RuleBook, StoreError>;
+    /// An anomaly of this developer.
+    async fn anomaly(&mut self, developer: &DeveloperId, id: &AnomalyId) -> Result<Option<Anomaly>, StoreError>;
+    /// A developer's anomalies, newest first.
+    async fn anomalies(
+        &mut self,
+        developer: &DeveloperId,
+        filter: &AnomalyFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Anomaly>, StoreError>;
+    /// How many anomalies of a developer were raised at `since` or later, by severity and status, all or those about one agent.
+    /// Combinations without any are left out.
+    async fn count_anomalies(
+        &mut self,
+        developer: &DeveloperId,
+        agent: Option<&str>,
+        since: Timestamp,
+    ) -> Result<Vec<AnomalyCount>, StoreError>;
+    /// How many anomalies of all developers are open: what the gauge shows.
+    async fn open_anomalies(&mut self) -> Result<i64, StoreError>;
 }
 
 /// Reading signing keys.

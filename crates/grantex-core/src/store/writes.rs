@@ -2,14 +2,17 @@
 
 use async_trait::async_trait;
 
-use super::{DeveloperHead, Ledger, Reads, StoredKey};
+use super::{AnomalyCursor, DeveloperHead, Ledger, Reads, StoredKey};
 use crate::agent::Agent;
+use crate::anomaly::alert::Anomaly;
+use crate::anomaly::book::RuleOverride;
+use crate::anomaly::custom::{CustomRule, Mute};
 use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::RevokedBy;
-use crate::id::{AgentId, AuthRequestId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use crate::id::{AgentId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
 use crate::plan::Plan;
 use crate::policy::{Bundle, BundleFormat, Policy};
 use crate::secret::SecretHash;
@@ -29,6 +32,7 @@ pub trait Writes:
     + TokenWrites
     + LedgerWrites
     + WebhookWrites
+    + AnomalyWrites
     + KeyWrites
     + PolicyWrites
     + JanitorWrites
@@ -44,6 +48,7 @@ impl<T> Writes for T where
         + TokenWrites
         + LedgerWrites
         + WebhookWrites
+        + AnomalyWrites
         + KeyWrites
         + PolicyWrites
         + JanitorWrites
@@ -219,6 +224,55 @@ pub trait WebhookWrites {
         now: Timestamp,
         limit: u32,
     ) -> Result<u64, StoreError>;
+}
+
+/// Writing anomalies and what they are found by. A unit advances or touches the developer's cursor first, which it holds until
+/// it ends: all of these units of one developer run one after another.
+#[async_trait]
+pub trait AnomalyWrites {
+    /// Sets a developer's cursor, if its version still is `from`; `false` when it is not. Before the first time it is 0.
+    async fn advance_anomaly_cursor(
+        &mut self,
+        developer: &DeveloperId,
+        from: i64,
+        to: &AnomalyCursor,
+    ) -> Result<bool, StoreError>;
+    /// Raises the version of a developer's cursor by one.
+    async fn touch_anomaly_cursor(&mut self, developer: &DeveloperId) -> Result<(), StoreError>;
+    /// Stores the activities of these agents, in place of older ones.
+    async fn put_activities(
+        &mut self,
+        developer: &DeveloperId,
+        activities: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Adds an anomaly; `false` when there is one of the same developer, subject key and window.
+    async fn insert_anomaly(&mut self, anomaly: &Anomaly) -> Result<bool, StoreError>;
+    /// Replaces status, times and notes.
+    async fn update_anomaly(&mut self, anomaly: &Anomaly) -> Result<(), StoreError>;
+    /// Stores what a developer changed about a rule of the server.
+    async fn put_rule_override(&mut self, developer: &DeveloperId, change: &RuleOverride) -> Result<(), StoreError>;
+    /// Adds a rule; `false` when the developer has one of this `rule_id`.
+    async fn insert_anomaly_rule(&mut self, developer: &DeveloperId, rule: &CustomRule) -> Result<bool, StoreError>;
+    /// Switches a rule of this developer on or off; `false` when there is none.
+    async fn enable_anomaly_rule(
+        &mut self,
+        developer: &DeveloperId,
+        id: &AnomalyRuleId,
+        is_enabled: bool,
+    ) -> Result<bool, StoreError>;
+    /// Removes a rule of this developer; `false` when there is none.
+    async fn remove_anomaly_rule(&mut self, developer: &DeveloperId, id: &AnomalyRuleId) -> Result<bool, StoreError>;
+    /// Adds a mute.
+    async fn insert_anomaly_mute(&mut self, developer: &DeveloperId, mute: &Mute) -> Result<(), StoreError>;
+    /// Removes a mute of this developer; `false` when there is none.
+    async fn remove_anomaly_mute(&mut self, developer: &DeveloperId, id: &AnomalyMuteId) -> Result<bool, StoreError>;
+    /// Removes up to `limit` activities that were last stored before `before`; returns how many.
+    async fn remove_activities(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Removes up to `limit` anomalies that were resolved, or, when `unresolved`, only raised, before `before`; returns how many.
+    async fn remove_anomalies(&mut self, unresolved: bool, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Removes up to `limit` mutes that ended before `before`; returns how many.
+    async fn remove_anomaly_mutes(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
 
 /// Writing signing keys.

@@ -1,6 +1,7 @@
 //! A code becomes a grant and its first tokens (RFC 6749 §4.1.3).
 
 use crate::agent::AgentStatus;
+use crate::anomaly::signal::{Signal, SignalKind};
 use crate::authorize::{AuthCode, AuthRequest, AuthRequestState};
 use crate::clock::Timestamp;
 use crate::context::Context;
@@ -100,9 +101,11 @@ impl<S: Store> Grantex<S> {
     ) -> Result<IssuedToken, ExchangeError> {
         ctx.enter();
         let _span = ctx.recording().span("grantex.token.exchange");
+        let named = command.agent_id.clone();
         let mut agent_id = None;
         let result = self.try_exchange(ctx, developer, command, &mut agent_id).await;
         if let Err(error) = &result {
+            self.signal(&developer.id, |at| Signal::refused(SignalKind::Exchange, named, at));
             let status = error.status();
             self.emit(ctx, &Event::TokenExchangeRejected { status, agent_id });
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::anomaly::signal::{Signal, SignalKind};
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::developer::Developer;
@@ -162,6 +163,8 @@ impl<S: Store> Grantex<S> {
         let _span = ctx.recording().span("grantex.token.refresh");
         let result = self.try_refresh(ctx, developer, &command).await;
         if let Err(error) = &result {
+            let named = command.agent_id.clone();
+            self.signal(&developer.id, |at| Signal::refused(SignalKind::Refresh, named, at));
             self.emit(ctx, &Event::TokenRefreshRejected { status: error.status() });
         }
         result

@@ -1,8 +1,11 @@
 //! Is a token good, now? Signature, issuer, expiry, and then what the store says of token, grant, agent and ancestors.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use crate::agent::AgentStatus;
+use crate::anomaly::signal::{Network, Signal, SignalKind, Subject};
 use crate::clock::Timestamp;
 use crate::closed;
 use crate::context::Context;
@@ -137,6 +140,38 @@ impl StatusOfGrant {
     };
 }
 
+/// What rules want to know of a token whose signature was good.
+struct Presented {
+    subject: Subject,
+    principal_id: String,
+    grant_id: String,
+    token_id: String,
+    network: Option<Network>,
+}
+
+impl Presented {
+    fn of(claims: &Claims, client: Option<IpAddr>) -> Self {
+        Self {
+            subject: Subject::named(claims.agent_did.strip_prefix("did:grantex:").unwrap_or_default()),
+            principal_id: claims.principal_id.clone(),
+            grant_id: claims.grant_id.to_string(),
+            token_id: claims.token_id.to_string(),
+            network: client.map(Network::of),
+        }
+    }
+
+    fn signal(self, at: Timestamp, is_failure: bool) -> Signal {
+        Signal {
+            is_failure,
+            principal_id: self.principal_id,
+            grant_id: self.grant_id,
+            token_id: self.token_id,
+            network: self.network,
+            ..Signal::new(SignalKind::Verification, self.subject, at)
+        }
+    }
+}
+
 impl<S: Store> Grantex<S> {
     /// Verifies a grant token of this developer against the authoritative store.
     ///
@@ -149,9 +184,27 @@ impl<S: Store> Grantex<S> {
         token: &str,
         audience: Option<&str>,
     ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
+        self.verify_token_of_client(ctx, developer, token, audience, None).await
+    }
+
+    /// Like [`Grantex::verify_token`]; `client` is the address of whoever presented the token to the verifier, which rules look at: one
+    /// token from several networks is an anomaly. It does not change the verdict.
+    pub async fn verify_token_of_client(
+        &self,
+        ctx: &Context,
+        developer: &Developer,
+        token: &str,
+        audience: Option<&str>,
+        client: Option<IpAddr>,
+    ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
         let _span = ctx.recording().span("grantex.token.verify");
         let opened = self.open_grant_token(token);
         let token_id = opened.as_ref().ok().map(|claims| claims.token_id.clone());
+        let presented = opened
+            .as_ref()
+            .ok()
+            .filter(|claims| self.parts.detector.is_some() && claims.developer_id == developer.id);
+        let signal = presented.map(|claims| Presented::of(claims, client));
         let verdict = match opened {
             Ok(claims) => self.judge_token(developer, claims, audience).await,
             Err(reason) => Ok(Err(reason)),
@@ -161,6 +214,9 @@ impl<S: Store> Grantex<S> {
             Ok(Err(reason)) => Some(reason.status()),
             Err(_) => Some(VerifyStatus::Error),
         };
+        if let Some(presented) = signal.filter(|_| verdict.is_ok()) {
+            self.signal(&developer.id, |at| presented.signal(at, status.is_some()));
+        }
         match status {
             None => self.emit(ctx, &Event::TokenVerified),
             Some(status) => self.emit(ctx, &Event::TokenVerificationFailed { status, token_id }),

@@ -7,6 +7,7 @@
 )]
 
 mod agents;
+mod anomalies;
 mod audit;
 mod authorize;
 mod delegate;

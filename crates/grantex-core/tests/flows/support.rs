@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use grantex_core::agent::{Agent, AgentChanges, AgentStatus, RegisterAgent};
+use grantex_core::anomaly::detector::Detector;
 use grantex_core::authorize::{AuthCode, Authorize, AuthorizeError, Authorized};
 use grantex_core::clock::{Clock as _, Lifetime, Timestamp};
 use grantex_core::context::Context;
@@ -29,6 +30,7 @@ pub struct World {
     pub log: LogLines,
     pub developer: Developer,
     pub api_key: Secret<String>,
+    pub detector: Arc<Detector>,
 }
 
 /// Allows what begins with https.
@@ -81,13 +83,15 @@ impl World {
             Recorder::default(),
             LogLines::default(),
         );
+        let detector = Arc::new(Detector::default());
         let mut settings = Settings::new("https://auth.example");
         change(&mut settings);
         let sealer = MasterKey::parse(&"11".repeat(32)).unwrap();
         let builder = Grantex::builder(store.clone(), settings, key_ring(), sealer, SeededRandom::new(7))
             .clock(clock.clone())
             .observer(recorder.clone())
-            .webhooks(HttpsOnly);
+            .webhooks(HttpsOnly)
+            .anomalies(Arc::clone(&detector));
         let grantex = build(builder).build();
         let ctx = grantex.context(log.logger(), "req".into());
         let command = Signup {
@@ -106,7 +110,18 @@ impl World {
             log,
             developer: signed_up.developer,
             api_key: signed_up.api_key,
+            detector,
         }
+    }
+
+    /// Another server over the same store.
+    pub fn server_with(&self, detector: Arc<Detector>) -> Grantex<MemoryStore> {
+        let sealer = MasterKey::parse(&"11".repeat(32)).unwrap();
+        let settings = Settings::new("https://auth.example");
+        Grantex::builder(self.store.clone(), settings, key_ring(), sealer, SeededRandom::new(8))
+            .clock(self.clock.clone())
+            .anomalies(detector)
+            .build()
     }
 
     pub fn ctx(&self) -> Context {

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use grantex_core::agent::AgentError;
+use grantex_core::anomaly::manage::AnomalyError;
 use grantex_core::audit::AuditError;
 use grantex_core::authorize::{AuthorizeError, ConsentError, SandboxDecisionError};
 use grantex_core::developer::{RotateKeyError, SetPlanError, SignupError};
@@ -276,6 +277,28 @@ impl From<WebhookError> for ApiError {
             WebhookError::PlanLimit(limit) => limit.into(),
             WebhookError::Sealing(error) => Self::internal(error),
             WebhookError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AnomalyError> for ApiError {
+    fn from(error: AnomalyError) -> Self {
+        match error {
+            AnomalyError::NotFound(what) => Self::not_found(what),
+            AnomalyError::Condition(error) => Self::bad_request(error.to_string()),
+            AnomalyError::RuleIdTaken => Self::new(
+                StatusCode::CONFLICT,
+                "CONFLICT",
+                "`ruleId` is taken by another rule".to_owned(),
+            ),
+            AnomalyError::TooMany { .. } => Self::new(StatusCode::CONFLICT, "CONFLICT", error.to_string()),
+            AnomalyError::UnknownThreshold(_) | AnomalyError::Threshold { .. } | AnomalyError::NoThresholds => {
+                Self::bad_request(error.to_string())
+            }
+            AnomalyError::MuteTimes => {
+                Self::field("endsAt", "must lie in the future, and at most 90 days after startsAt")
+            }
+            AnomalyError::Store(error) => error.into(),
         }
     }
 }

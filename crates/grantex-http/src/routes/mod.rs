@@ -2,6 +2,8 @@
 
 mod admin;
 mod agents;
+mod anomalies;
+mod anomaly_rules;
 mod audit;
 mod authorize;
 mod consent;
@@ -149,6 +151,19 @@ table! {
     deliveries::GET => deliveries::get,
     deliveries::REDELIVER => deliveries::redeliver,
     deliveries::RECOVER => deliveries::recover,
+    anomalies::DETECT => anomalies::detect,
+    anomalies::LIST => anomalies::list,
+    anomalies::ACKNOWLEDGE => anomalies::acknowledge,
+    anomalies::ALERTS => anomalies::alerts,
+    anomalies::ALERT => anomalies::alert,
+    anomalies::ACKNOWLEDGE_ALERT => anomalies::acknowledge_alert,
+    anomalies::RESOLVE_ALERT => anomalies::resolve_alert,
+    anomalies::METRICS => anomalies::metrics,
+    anomaly_rules::RULES_LIST => anomaly_rules::list,
+    anomaly_rules::RULE_CHANGE => anomaly_rules::change,
+    anomaly_rules::MUTES => anomaly_rules::mutes,
+    anomaly_rules::MUTE => anomaly_rules::mute,
+    anomaly_rules::UNMUTE => anomaly_rules::unmute,
     admin::SET_PLAN => admin::set_plan,
     statics::ASSET => statics::asset,
 }

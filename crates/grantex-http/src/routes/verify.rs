@@ -1,5 +1,7 @@
 //! Verifying tokens online.
 
+use std::net::IpAddr;
+
 use actix_web::HttpResponse;
 use grantex_core::clock::Timestamp;
 use grantex_core::store::Store;
@@ -31,6 +33,7 @@ pub(crate) const GRANT_VERIFY: Endpoint = Endpoint::post(
 
 /// A token to verify.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct VerifyBody {
     #[schema(value_type = String, min_length = 1)]
     token: Text<1, MAX_TOKEN_LENGTH>,
@@ -38,6 +41,24 @@ pub(crate) struct VerifyBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 1024)]
     audience: Option<Text<1, 1024>>,
+    /// The address of whoever presented the token to the caller. It does not change the verdict; one token from several networks is
+    /// an anomaly.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    client_ip: Option<Address>,
+}
+
+/// An IP address.
+#[derive(Debug, Clone, Copy)]
+struct Address(IpAddr);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom("must be an IPv4 or IPv6 address"))
+    }
 }
 
 /// Whether a token is good, and what it says if so.
@@ -119,9 +140,7 @@ async fn verdict<S: Store>(call: &mut Call<S>) -> Result<Result<VerifiedToken, I
     let developer = call.developer()?;
     let body: VerifyBody = call.json().await?;
     let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
-    call.read(
-        call.grantex
-            .verify_token(call.context(), &developer, &body.token.0, audience),
-    )
-    .await
+    let client = body.client_ip.map(|address| address.0);
+    call.read(call.grantex.verify_token_of_client(call.context(), &developer, &body.token.0, audience, client))
+        .await
 }

@@ -46,9 +46,9 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         &["code", "agentId", "codeVerifier", "redirectUri", "credentialFormat"],
     ),
     ("POST", "/v1/token/refresh", &["refreshToken", "agentId"]),
-    ("POST", "/v1/tokens/verify", &["token", "audience"]),
+    ("POST", "/v1/tokens/verify", &["token", "audience", "clientIp"]),
     ("POST", "/v1/tokens/revoke", &["jti"]),
-    ("POST", "/v1/grants/verify", &["token", "audience"]),
+    ("POST", "/v1/grants/verify", &["token", "audience", "clientIp"]),
     (
         "POST",
         "/v1/grants/delegate",
@@ -122,6 +122,12 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         &["url", "events", "description"],
     ),
     ("POST", "/v1/webhooks/wh_01ARZ3NDEKTSV4RRFFQ69G5FAV/recover", &["since"]),
+    ("PATCH", "/v1/anomaly/rules/AD-999", &["enabled", "thresholds"]),
+    (
+        "POST",
+        "/v1/anomaly/mutes",
+        &["rule", "agentId", "startsAt", "endsAt", "reason"],
+    ),
     ("POST", "/v1/introspect", &["token", "token_type_hint"]),
     ("POST", "/v1/revoke", &["token", "token_type_hint"]),
     (
@@ -324,6 +330,7 @@ async fn routes_without_a_body_still_refuse_a_broken_one() {
         ("POST", "/v1/keys/rotate"),
         ("POST", "/v1/consent/x/approve"),
         ("POST", "/v1/consent/x/deny"),
+        ("POST", "/v1/anomalies/detect"),
         ("DELETE", "/v1/agents/x"),
         ("DELETE", "/v1/grants/x"),
         ("DELETE", "/v1/policies/x"),

@@ -11,6 +11,7 @@ mod support;
 
 mod access;
 mod agents;
+mod anomalies;
 mod audit;
 mod authorize;
 mod bodies;

@@ -13,8 +13,8 @@ macro_rules! areas {
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{
-                    AnomalyType, Closed as _, EndpointState, EvictionReason, Snapshot, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
-                    Pool, QueueState, ReuseKind, Severity, SigningKeyState, SpanFate, WebhookStatus,
+                    Closed as _, EndpointState, EvictionReason, Snapshot, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
+                    Pool, QueueState, ReuseKind, SignalOutcome, SigningKeyState, SpanFate, WebhookStatus,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::event::{
@@ -23,6 +23,8 @@ macro_rules! areas {
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::policy::BackendKind;
+                #[allow(unused_imports, reason = "not every area needs every name")]
+                use grantex_core::anomaly::{AnomalyKind, Severity};
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::webhook::DisabledReason;
 
@@ -244,8 +246,16 @@ areas! {
     }
     anomalies: "Anomalies" {
         DETECTED = Metric::counter("grantex_anomalies_detected_total", "Anomalies detected.")
-            .labelled(&[Label::closed("type", AnomalyType::texts), Label::closed("severity", Severity::texts)]);
+            .labelled(&[Label::closed("type", AnomalyKind::texts), Label::closed("severity", Severity::texts)]);
         UNACKNOWLEDGED = Metric::gauge("grantex_anomalies_unacknowledged", "Unacknowledged anomalies.");
+        LAG = Metric::histogram(
+            "grantex_anomaly_detection_lag_seconds",
+            JOB_SECONDS,
+            "From the oldest signal of a pass of detection to its end.",
+        );
+        SIGNALS = Metric::counter("grantex_anomaly_signals_total", "Signals for the rules, by what became of them.")
+            .labelled(&[Label::closed("outcome", SignalOutcome::texts)]);
+        WAITING = Metric::gauge("grantex_anomaly_signals_waiting", "Signals in memory that wait to be folded.");
     }
     database: "Database" {
         CONNECTIONS = Metric::gauge("grantex_database_pool_connections", "Open database connections.")

@@ -5,6 +5,7 @@
 //! [`super::write_ledger`].
 
 mod agents;
+mod anomalies;
 mod audit;
 mod auth_requests;
 mod developers;

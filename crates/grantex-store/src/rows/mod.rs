@@ -1,6 +1,7 @@
 //! Rows, and what they mean in the domain. Compiled once: they know nothing of a backend.
 
 mod agents;
+mod anomalies;
 mod audit;
 mod auth_requests;
 mod developers;
@@ -13,6 +14,7 @@ mod tokens;
 mod webhooks;
 
 pub(crate) use agents::{AgentChanges, AgentRow};
+pub(crate) use anomalies::{AnomalyChange, AnomalyRow, CustomRuleRow, MuteRow, OverrideRow};
 pub(crate) use audit::AuditRow;
 pub(crate) use auth_requests::AuthRequestRow;
 pub(crate) use developers::{BesideHead, DeveloperRow, HeadRow, NewDeveloper};

@@ -22,6 +22,7 @@
 mod support;
 
 mod agents;
+mod anomalies;
 mod audit;
 mod auth_requests;
 mod authority;
@@ -109,6 +110,18 @@ async fn is_passed(case: impl Future<Output = ()>) -> bool {
 }
 
 case_list! {
+    anomalies {
+        an_anomaly_is_read_back_as_it_was_written,
+        a_finding_is_raised_once_a_window,
+        anomalies_are_listed_newest_first_and_filtered,
+        anomalies_are_counted,
+        a_cursor_is_advanced_from_the_version_that_was_seen,
+        developers_whose_chains_grew_are_found,
+        activities_are_replaced_and_forgotten,
+        an_earlier_grant_is_one_of_the_same_pair,
+        a_rule_book_holds_what_was_put_into_it,
+        what_is_over_is_removed_in_pieces,
+    }
     developers {
         a_developer_is_read_back_as_it_was_written,
         an_email_is_unique_and_a_refusal_leaves_the_unit_usable,

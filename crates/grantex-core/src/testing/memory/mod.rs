@@ -1,6 +1,7 @@
 //! A store in memory, which takes every port at its word.
 
 mod policies;
+mod anomalies;
 mod reads;
 mod state;
 mod webhooks;

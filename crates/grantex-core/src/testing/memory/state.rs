@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::webhooks::WebhookRow;
 use crate::agent::{Agent, AgentStatus};
+use crate::anomaly::alert::Anomaly;
+use crate::anomaly::book::RuleOverride;
+use crate::anomaly::custom::{CustomRule, Mute};
 use crate::audit::{AuditEntry, AuditFilter, Chain};
 use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::{Grant, GrantFilter, GrantState};
-use crate::id::{AgentId, AuthRequestId, BundleId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use crate::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, BundleId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
 use crate::page::{Cursor, Page, PageRequest};
 use crate::policy::{Bundle, Policy};
 use crate::secret::SecretHash;
-use crate::store::{DeveloperHead, EventRow, StoredKey};
+use crate::store::{AnomalyCursor, DeveloperHead, EventRow, StoredKey};
 use crate::token::{Token, TokenRecord};
 use crate::webhook::Delivery;
 
@@ -31,6 +34,13 @@ pub(super) struct State {
     pub keys: BTreeMap<String, StoredKey>,
     pub webhooks: BTreeMap<WebhookId, WebhookRow>,
     pub deliveries: BTreeMap<DeliveryId, Delivery>,
+    pub anomaly_cursors: BTreeMap<DeveloperId, AnomalyCursor>,
+    /// By developer and agent: the stored text, and when it was stored.
+    pub activities: BTreeMap<(DeveloperId, String), (String, Timestamp)>,
+    pub anomalies: BTreeMap<AnomalyId, Anomaly>,
+    pub rule_overrides: BTreeMap<(DeveloperId, usize), (DeveloperId, RuleOverride)>,
+    pub anomaly_rules: BTreeMap<AnomalyRuleId, (DeveloperId, CustomRule)>,
+    pub anomaly_mutes: BTreeMap<AnomalyMuteId, (DeveloperId, Mute)>,
     /// The kids of keys that were removed.
     pub removed_keys: BTreeSet<String>,
     pub policies: BTreeMap<PolicyId, Policy>,
