@@ -105,7 +105,10 @@ impl<S: Store> Grantex<S> {
         let mut agent_id = None;
         let result = self.try_exchange(ctx, developer, command, &mut agent_id).await;
         if let Err(error) = &result {
-            self.signal(&developer.id, |at| Signal::refused(SignalKind::Exchange, named, at));
+            // A refusal by a policy is in the chain.
+            if !matches!(error, ExchangeError::PolicyDenied(_)) {
+                self.signal(&developer.id, |at| Signal::refused(SignalKind::Exchange, named, at));
+            }
             let status = error.status();
             self.emit(ctx, &Event::TokenExchangeRejected { status, agent_id });
         }

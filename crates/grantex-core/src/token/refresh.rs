@@ -163,8 +163,11 @@ impl<S: Store> Grantex<S> {
         let _span = ctx.recording().span("grantex.token.refresh");
         let result = self.try_refresh(ctx, developer, &command).await;
         if let Err(error) = &result {
-            let named = command.agent_id.clone();
-            self.signal(&developer.id, |at| Signal::refused(SignalKind::Refresh, named, at));
+            // A refusal by a policy is in the chain.
+            if !matches!(error, RefreshError::PolicyDenied(_)) {
+                let named = command.agent_id.clone();
+                self.signal(&developer.id, |at| Signal::refused(SignalKind::Refresh, named, at));
+            }
             self.emit(ctx, &Event::TokenRefreshRejected { status: error.status() });
         }
         result
