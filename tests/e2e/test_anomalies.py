@@ -161,6 +161,25 @@ def test_rules_and_mutes(sandbox):
     assert sandbox.http.post("/v1/anomaly/mutes", json={"endsAt": "2020-01-01T00:00:00Z"}).status_code == 400
 
 
+def test_a_rule_of_ones_own(sandbox):
+    agent = sandbox.agent().id
+    body = {"ruleId": "many-mails", "name": "Many mails", "severity": "critical",
+            "condition": {"timeWindow": "10m", "threshold": 5, "signals": ["audit_entry"], "agentIds": [agent]}}
+    made = sandbox.http.post("/v1/anomaly/rules", json=body)
+    assert made.status_code == 201, made.text
+    refused = sandbox.http.post("/v1/anomaly/rules", json={**body, "ruleId": "colour", "condition": {**body["condition"], "colour": "red"}})
+    assert refused.status_code == 400 and "colour" in refused.text
+    assert sandbox.http.post("/v1/anomaly/rules", json=body).status_code == 409
+    log_entries(sandbox, agent, 6)
+    [anomaly] = found(sandbox, "custom")
+    assert (anomaly.severity, anomaly.agent_id, anomaly.metadata["count"]) == ("critical", agent, 6)
+    assert alert_of(sandbox, anomaly)["ruleId"] == "many-mails"
+    listed = sandbox.http.get("/v1/anomaly/rules").json()["rules"]
+    assert [rule["id"] for rule in listed if not rule["builtIn"]] == [made.json()["id"]]
+    assert sandbox.http.delete(f"/v1/anomaly/rules/{made.json()['id']}").status_code == 204
+    assert sandbox.http.delete("/v1/anomaly/rules/AD-011").status_code == 404
+
+
 def test_a_restart_forgets_nothing(own_server):
     server = own_server()
     developer = Developer(server, "sandbox")

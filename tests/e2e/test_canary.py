@@ -216,6 +216,12 @@ def drive_anomalies(canary, auth, agent):
     canary.send("GET", "/v1/anomaly/metrics", 200, headers=auth)
     canary.send("GET", "/v1/anomaly/rules", 200, headers=auth)
     canary.send("PATCH", "/v1/anomaly/rules/AD-011", 200, headers=auth, json={"enabled": True})
+    name = canary.hide("name of an anomaly rule", mark("rule"), "POST /v1/anomaly/rules", "GET /v1/anomaly/rules")
+    rule = canary.send("POST", "/v1/anomaly/rules", 201, headers=auth, json={
+        "ruleId": "canary", "name": name, "description": name, "condition": {"timeWindow": "5m", "threshold": 1_000_000},
+    }).json()["id"]
+    canary.send("GET", "/v1/anomaly/rules", 200, headers=auth)
+    canary.send("DELETE", f"/v1/anomaly/rules/{rule}", 204, headers=auth)
     body = {"agentId": agent, "endsAt": "2999-01-01T00:00:00Z"}
     canary.send("POST", "/v1/anomaly/mutes", 400, headers=auth, json=body)
     ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))

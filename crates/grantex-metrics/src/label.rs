@@ -1,7 +1,7 @@
 //! Labels and the closed sets of their values. Those that flows know of are in core.
 
-use grantex_core::closed;
 pub use grantex_core::anomaly::{AnomalyKind, Severity};
+use grantex_core::closed;
 pub use grantex_core::closed::Closed;
 
 closed! {

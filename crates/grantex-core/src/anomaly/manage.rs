@@ -17,7 +17,7 @@ use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::grantex::{Grantex, Unit};
-use crate::id::{AgentId, AnomalyId, AnomalyMuteId, DeveloperId, new_id};
+use crate::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, DeveloperId, new_id};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
 
@@ -257,7 +257,8 @@ impl<S: Store> Grantex<S> {
         wish: CreateRule,
     ) -> Result<CustomRule, AnomalyError> {
         let condition = Condition::parse(&wish.condition)?;
-        if rule_named(&wish.rule_id).is_some() {
+        // Rules are named by either; one must not go by another's id.
+        if rule_named(&wish.rule_id).is_some() || AnomalyRuleId::parse(&wish.rule_id).is_some() {
             return Err(AnomalyError::RuleIdTaken);
         }
         let developer = developer.id.clone();

@@ -117,7 +117,11 @@ impl<S: Store> Grantex<S> {
                 is_failure: result.is_err(),
                 principal_id,
                 scopes,
-                ..Signal::new(SignalKind::Authorize, named.map_or(signal::Subject::None, signal::Subject::Agent), at)
+                ..Signal::new(
+                    SignalKind::Authorize,
+                    named.map_or(signal::Subject::None, signal::Subject::Agent),
+                    at,
+                )
             });
         }
         if let Err(error) = &result {

@@ -14,7 +14,8 @@ use crate::error::StoreError;
 use crate::event::history::EventQuery;
 use crate::grant::{Ancestor, Grant, GrantFilter};
 use crate::id::{
-    AgentId, AnomalyId, AuditId, AuthRequestId, BundleId, DeliveryId, DeveloperId, EventId, GrantId, PolicyId, TokenId, WebhookId,
+    AgentId, AnomalyId, AuditId, AuthRequestId, BundleId, DeliveryId, DeveloperId, EventId, GrantId, PolicyId, TokenId,
+    WebhookId,
 };
 use crate::page::{Cursor, Page, PageRequest};
 use crate::policy::{Bundle, BundleFormat, Policy};

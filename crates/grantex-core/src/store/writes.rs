@@ -12,7 +12,10 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::RevokedBy;
-use crate::id::{AgentId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use crate::id::{
+    AgentId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId,
+    WebhookId,
+};
 use crate::plan::Plan;
 use crate::policy::{Bundle, BundleFormat, Policy};
 use crate::secret::SecretHash;

@@ -498,7 +498,7 @@ async fn developers_nobody_was_called_for_are_found() {
     world.log_entries(agent.id.as_str(), 51).await;
     let second = world.second_server();
     let behind = second.developers_to_look_at(None, 10).await.unwrap();
-    assert_eq!(behind, [world.developer.id.clone()]);
+    assert_eq!(behind, std::slice::from_ref(&world.developer.id));
     let detected = second
         .detect_anomalies(&world.ctx(), &world.developer.id)
         .await

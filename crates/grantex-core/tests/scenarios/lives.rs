@@ -117,7 +117,8 @@ fn office(chance: &mut Chance, acts: &mut Vec<Act>, day: u32, is_weekend: bool) 
     let most = if is_weekend { 2 } else { 6 };
     for hour in 8..18 {
         for _ in 0..chance.up_to(most) {
-            acts.push(entry(chance, at(day, hour, chance_minute(chance))));
+            let minute = chance_minute(chance);
+            acts.push(entry(chance, at(day, hour, minute)));
         }
         for _ in 0..chance.up_to(most) {
             acts.push(known(signal(SignalKind::Verification, at(day, hour, chance.up_to(59)))));
@@ -150,7 +151,8 @@ fn consumer(chance: &mut Chance, acts: &mut Vec<Act>, day: u32, scopes: &[&str])
 
 fn batch(chance: &mut Chance, acts: &mut Vec<Act>, day: u32) {
     for _ in 0..150 + chance.up_to(50) {
-        acts.push(entry(chance, at(day, 2, chance.up_to(9))));
+        let minute = chance.up_to(9);
+        acts.push(entry(chance, at(day, 2, minute)));
     }
 }
 

@@ -288,14 +288,14 @@ pub(crate) async fn detect<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     let id = developer.id.clone();
     call.write(move |grantex, ctx| async move { grantex.detect_anomalies(&ctx, &id).await })
         .await?;
-    let now = call.app.grantex.now();
+    let now = call.grantex.now();
     let filter = AnomalyFilter {
         current_at: Some(now),
         unresolved: true,
         ..AnomalyFilter::default()
     };
     let page = call
-        .read(call.app.grantex.anomalies(&developer, filter, first(MAX_PAGE_SIZE)))
+        .read(call.grantex.anomalies(&developer, filter, first(MAX_PAGE_SIZE)))
         .await?;
     let anomalies: Vec<AnomalyAnswer> = page.items.into_iter().map(AnomalyAnswer::from).collect();
     answer::ok(&DetectAnswer {
@@ -319,7 +319,7 @@ pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     }
     let request = query.page()?;
     let page = call
-        .read(call.app.grantex.anomalies(&developer, filter, request.clone()))
+        .read(call.grantex.anomalies(&developer, filter, request.clone()))
         .await?;
     let paging = Paging::of(&request, &page);
     let anomalies: Vec<AnomalyAnswer> = page.items.into_iter().map(AnomalyAnswer::from).collect();
@@ -342,7 +342,7 @@ pub(crate) async fn alerts<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     let limit = query.get("limit").and_then(|text| text.parse().ok());
     let limit = limit.filter(|limit| (1..=MAX_PAGE_SIZE).contains(limit)).unwrap_or(100);
     let page = call
-        .read(call.app.grantex.anomalies(&developer, filter, first(limit)))
+        .read(call.grantex.anomalies(&developer, filter, first(limit)))
         .await?;
     answer::ok(&AlertList {
         data: page.items.into_iter().map(AlertAnswer::from).collect(),
@@ -352,7 +352,7 @@ pub(crate) async fn alerts<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
 pub(crate) async fn alert<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let id = id(call)?;
-    let anomaly = call.read(call.app.grantex.anomaly(&developer, id)).await?;
+    let anomaly = call.read(call.grantex.anomaly(&developer, id)).await?;
     answer::ok(&AlertAnswer::from(anomaly))
 }
 
@@ -383,9 +383,9 @@ pub(crate) async fn metrics<S: Store>(call: &mut Call<S>) -> Result<HttpResponse
         _ => return Err(ApiError::field("window", "must be 1h, 6h, 24h, 7d or 30d")),
     };
     let agent = query.text("agentId", 256)?;
-    let since = call.app.grantex.now().minus(length);
+    let since = call.grantex.now().minus(length);
     let counts = call
-        .read(call.app.grantex.count_anomalies(&developer, agent, since))
+        .read(call.grantex.count_anomalies(&developer, agent, since))
         .await?;
     let mut answer = CountsAnswer {
         window,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
-use grantex_core::anomaly::AnomalyKind;
 use grantex_core::anomaly::book::RuleBook;
 use grantex_core::anomaly::custom::{CustomRule, Mute};
-use grantex_core::anomaly::manage::{ChangeRule, ChangedRule, CreateMute};
+use grantex_core::anomaly::manage::{ChangeRule, ChangedRule, CreateMute, CreateRule};
 use grantex_core::anomaly::rules::{RULES, Rule, RuleState, rule_named};
+use grantex_core::anomaly::{AnomalyKind, Severity};
 use grantex_core::clock::Timestamp;
 use grantex_core::id::{AgentId, AnomalyMuteId};
 use grantex_core::store::Store;
@@ -19,7 +19,7 @@ use crate::answer;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint};
 use crate::error::ApiError;
-use crate::extract::{Text, present};
+use crate::extract::{NonBlank, NotServed, Text, present};
 use crate::openapi::schema;
 
 pub(crate) const RULES_LIST: Endpoint = Endpoint::get(
@@ -28,6 +28,14 @@ pub(crate) const RULES_LIST: Endpoint = Endpoint::get(
     "Lists the rules that run, the server's first, with their thresholds",
 )
 .gives(200, schema::<RuleList>);
+pub(crate) const RULE_CREATE: Endpoint = Endpoint::post(
+    "/v1/anomaly/rules",
+    Access::Key,
+    "Makes a rule: more than so many signals of some sort within a window",
+)
+.takes(schema::<RuleBody>)
+.gives(201, schema::<RuleAnswer>)
+.refuses(&[400, 409]);
 pub(crate) const RULE_CHANGE: Endpoint = Endpoint::patch(
     "/v1/anomaly/rules/{id}",
     Access::Key,
@@ -36,6 +44,12 @@ pub(crate) const RULE_CHANGE: Endpoint = Endpoint::patch(
 .takes(schema::<RuleChangeBody>)
 .gives(200, schema::<RuleAnswer>)
 .refuses(&[400, 404]);
+pub(crate) const RULE_DELETE: Endpoint = Endpoint::delete(
+    "/v1/anomaly/rules/{id}",
+    Access::Key,
+    "Removes a rule of the developer's own",
+)
+.refuses(&[404]);
 pub(crate) const MUTES: Endpoint =
     Endpoint::get("/v1/anomaly/mutes", Access::Key, "Lists mutes, the next to end first")
         .gives(200, schema::<MuteList>);
@@ -164,6 +178,36 @@ impl RuleAnswer {
     }
 }
 
+/// A new rule.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RuleBody {
+    /// The developer's name for it, unique among its rules.
+    #[schema(value_type = String, min_length = 1, max_length = 64)]
+    rule_id: NonBlank<64>,
+    /// For people.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    name: NonBlank<200>,
+    /// For people.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 2000, nullable = false)]
+    description: Option<Text<0, 2_000>>,
+    /// `low`, `medium` (by default), `high` or `critical`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
+    severity: Option<String>,
+    /// What is counted, and how much is too much: `timeWindow` (`1m` to `24h`) with `threshold` or `ratePerMinute`, and any of
+    /// `agentIds`, `scopes`, `signals`, `failuresOnly` and `activeHours`. Nothing else.
+    #[schema(value_type = Object)]
+    condition: serde_json::Map<String, serde_json::Value>,
+    #[serde(default, rename = "alertChannels")]
+    #[schema(ignore)]
+    _alert_channels: NotServed,
+    #[serde(default, rename = "channels")]
+    #[schema(ignore)]
+    _channels: NotServed,
+}
+
 /// All rules.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RuleList {
@@ -271,12 +315,43 @@ pub(crate) struct MuteList {
 
 pub(crate) async fn list<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
-    let book = call.read(call.app.grantex.rule_book(&developer)).await?;
+    let book = call.read(call.grantex.rule_book(&developer)).await?;
     let mut rules: Vec<RuleAnswer> = RULES.iter().map(|rule| RuleAnswer::of_server(rule, &book)).collect();
     for rule in book.custom {
         rules.push(RuleAnswer::of_developer(rule)?);
     }
     answer::ok(&RuleList { rules })
+}
+
+pub(crate) async fn create<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
+    let developer = call.developer()?;
+    let body: RuleBody = call.json().await?;
+    let severity = match &body.severity {
+        None => Severity::Medium,
+        Some(text) => {
+            Severity::parse(text).ok_or_else(|| ApiError::field("severity", "must be low, medium, high or critical"))?
+        }
+    };
+    let wish = CreateRule {
+        rule_id: body.rule_id.0,
+        name: body.name.0,
+        description: body.description.map(|description| description.0),
+        severity,
+        condition: body.condition,
+        channels: Vec::new(),
+    };
+    let rule = call
+        .write(move |grantex, ctx| async move { grantex.create_anomaly_rule(&ctx, &developer, wish).await })
+        .await?;
+    answer::created(&RuleAnswer::of_developer(rule)?)
+}
+
+pub(crate) async fn delete<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
+    let developer = call.developer()?;
+    let named = call.segment("id")?;
+    call.write(move |grantex, ctx| async move { grantex.delete_anomaly_rule(&ctx, &developer, named).await })
+        .await?;
+    answer::no_content()
 }
 
 pub(crate) async fn change<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
@@ -310,7 +385,7 @@ pub(crate) async fn change<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
 
 pub(crate) async fn mutes<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
-    let book = call.read(call.app.grantex.rule_book(&developer)).await?;
+    let book = call.read(call.grantex.rule_book(&developer)).await?;
     answer::ok(&MuteList {
         mutes: book.mutes.into_iter().map(MuteAnswer::from).collect(),
     })

@@ -141,6 +141,9 @@ async fn verdict<S: Store>(call: &mut Call<S>) -> Result<Result<VerifiedToken, I
     let body: VerifyBody = call.json().await?;
     let audience = body.audience.as_ref().map(|audience| audience.0.as_str());
     let client = body.client_ip.map(|address| address.0);
-    call.read(call.grantex.verify_token_of_client(call.context(), &developer, &body.token.0, audience, client))
-        .await
+    call.read(
+        call.grantex
+            .verify_token_of_client(call.context(), &developer, &body.token.0, audience, client),
+    )
+    .await
 }

@@ -222,6 +222,143 @@ async fn rules_tell_what_they_do_and_can_be_changed() {
         .problem(404, "NOT_FOUND");
 }
 
+fn night_watch(agent: &str) -> Value {
+    json!({
+        "ruleId": "many-mails", "name": "Many mails", "description": "More than five", "severity": "critical",
+        "condition": {"timeWindow": "10m", "threshold": 5, "signals": ["audit_entry"], "agentIds": [agent]},
+        "alertChannels": [],
+    })
+}
+
+#[actix_web::test]
+async fn a_rule_of_ones_own_is_made_evaluated_and_removed() {
+    let app = TestApp::unlimited().await;
+    app.clock.advance(Lifetime::hours(6));
+    let (agent, other) = (app.agent(&["mail:read"]).await, app.agent(&["mail:read"]).await);
+    let body = night_watch(&agent);
+    let made = app
+        .post("/v1/anomaly/rules")
+        .key(&app.live)
+        .json(&body)
+        .send()
+        .await
+        .expect(201);
+    let rule = json!({
+        "id": made["id"], "ruleId": "many-mails", "type": "custom", "name": "Many mails", "description": "More than five",
+        "severity": "critical", "builtIn": false, "enabled": true, "state": "active", "learnt": false, "thresholds": {},
+        "condition": body["condition"], "alertChannels": [], "createdAt": app.clock_text(),
+    });
+    assert_eq!(made, rule);
+    assert!(id(&made).starts_with("arule_"));
+    let list = app.get("/v1/anomaly/rules").key(&app.live).send().await.expect(200);
+    assert_eq!(list["rules"].as_array().unwrap().last(), Some(&rule));
+
+    log_entries(&app, &other, 6).await;
+    log_entries(&app, &agent, 5).await;
+    let detect = async || app.post("/v1/anomalies/detect").key(&app.live).send().await.expect(200);
+    assert_eq!(detect().await["total"], 0);
+    log_entries(&app, &agent, 1).await;
+    let found = detect().await["anomalies"][0].clone();
+    assert_eq!(
+        (&found["type"], &found["ruleId"], &found["severity"], &found["agentId"]),
+        (
+            &json!("custom"),
+            &json!("many-mails"),
+            &json!("critical"),
+            &json!(agent)
+        )
+    );
+    assert_eq!(
+        found["metadata"],
+        json!({"count": 6, "ruleId": "many-mails", "threshold": 5, "window": "10m"})
+    );
+
+    app.clock.advance(Lifetime::hours(1));
+    let path = format!("/v1/anomaly/rules/{}", id(&made));
+    let off = app
+        .patch(&path)
+        .key(&app.live)
+        .json(&json!({"enabled": false}))
+        .send()
+        .await
+        .expect(200);
+    assert_eq!((&off["enabled"], &off["state"]), (&json!(false), &json!("disabled")));
+    let thresholds = json!({"thresholds": {"threshold": 1}});
+    app.patch(&path)
+        .key(&app.live)
+        .json(&thresholds)
+        .send()
+        .await
+        .bad_request();
+    log_entries(&app, &agent, 10).await;
+    assert_eq!(detect().await["total"], 0);
+
+    app.delete(&path)
+        .key(&app.sandbox)
+        .send()
+        .await
+        .problem(404, "NOT_FOUND");
+    app.delete("/v1/anomaly/rules/AD-011")
+        .key(&app.live)
+        .send()
+        .await
+        .problem(404, "NOT_FOUND");
+    app.delete("/v1/anomaly/rules/many-mails")
+        .key(&app.live)
+        .send()
+        .await
+        .expect(204);
+    app.delete(&path).key(&app.live).send().await.problem(404, "NOT_FOUND");
+    let list = app.get("/v1/anomalies").key(&app.live).send().await.expect(200);
+    assert_eq!(list["anomalies"][0]["id"], found["id"], "what it found stays");
+}
+
+#[actix_web::test]
+async fn a_rule_that_could_not_be_evaluated_is_refused_by_name() {
+    let app = TestApp::unlimited().await;
+    let agent = app.agent(&["mail:read"]).await;
+    let post = async |body: Value| app.post("/v1/anomaly/rules").key(&app.live).json(&body).send().await;
+    let with = |member: &str, value: Value| {
+        let mut body = night_watch(&agent);
+        body[member] = value;
+        body
+    };
+    let condition = |member: &str, value: Value| {
+        let mut body = night_watch(&agent);
+        body["condition"][member] = value;
+        body
+    };
+    for (body, name) in [
+        (with("ruleId", json!("")), "ruleId"),
+        (with("ruleId", json!(" ")), "ruleId"),
+        (with("ruleId", json!("x".repeat(65))), "ruleId"),
+        (with("name", json!(7)), "name"),
+        (with("severity", json!("worst")), "severity"),
+        (with("condition", json!("often")), "condition"),
+        (with("condition", json!({})), "timeWindow"),
+        (with("condition", json!({"timeWindow": "10m"})), "threshold"),
+        (with("alertChannels", json!(["achan_1"])), "alertChannels"),
+        (with("channels", json!(["achan_1"])), "channels"),
+        (condition("timeWindow", json!("25h")), "timeWindow"),
+        (condition("threshold", json!(-1)), "threshold"),
+        (condition("ratePerMinute", json!(1)), "ratePerMinute"),
+        (condition("agentIds", json!(["x"])), "agentIds"),
+        (condition("signals", json!(["smoke"])), "signals"),
+        (condition("colour", json!("red")), "colour"),
+    ] {
+        let refusal = post(body.clone()).await.problem(400, "BAD_REQUEST");
+        assert!(refusal.contains(name), "{body}: {refusal}");
+    }
+    for taken in ["AD-011", "rate_spike", "arule_01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+        post(with("ruleId", json!(taken))).await.problem(409, "CONFLICT");
+    }
+    for number in 0..20 {
+        post(with("ruleId", json!(format!("rule-{number}")))).await.expect(201);
+    }
+    post(with("ruleId", json!("rule-7"))).await.problem(409, "CONFLICT");
+    post(with("ruleId", json!("one-more"))).await.problem(409, "CONFLICT");
+}
+
 #[actix_web::test]
 async fn a_mute_silences_for_its_time() {
     let app = TestApp::unlimited().await;

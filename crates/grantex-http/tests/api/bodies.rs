@@ -122,6 +122,19 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         &["url", "events", "description"],
     ),
     ("POST", "/v1/webhooks/wh_01ARZ3NDEKTSV4RRFFQ69G5FAV/recover", &["since"]),
+    (
+        "POST",
+        "/v1/anomaly/rules",
+        &[
+            "ruleId",
+            "name",
+            "description",
+            "severity",
+            "condition",
+            "alertChannels",
+            "channels",
+        ],
+    ),
     ("PATCH", "/v1/anomaly/rules/AD-999", &["enabled", "thresholds"]),
     (
         "POST",
@@ -334,6 +347,8 @@ async fn routes_without_a_body_still_refuse_a_broken_one() {
         ("DELETE", "/v1/agents/x"),
         ("DELETE", "/v1/grants/x"),
         ("DELETE", "/v1/policies/x"),
+        ("DELETE", "/v1/anomaly/rules/x"),
+        ("DELETE", "/v1/anomaly/mutes/x"),
     ] {
         send(&app, (method, path), "application/json", Vec::new())
             .await

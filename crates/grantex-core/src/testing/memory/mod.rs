@@ -1,7 +1,7 @@
 //! A store in memory, which takes every port at its word.
 
-mod policies;
 mod anomalies;
+mod policies;
 mod reads;
 mod state;
 mod webhooks;

@@ -13,7 +13,10 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::{Grant, GrantFilter, GrantState};
-use crate::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, BundleId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use crate::id::{
+    AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, BundleId, DeliveryId, DeveloperId, GrantId,
+    PolicyId, TokenId, WebhookId,
+};
 use crate::page::{Cursor, Page, PageRequest};
 use crate::policy::{Bundle, Policy};
 use crate::secret::SecretHash;
