@@ -14,6 +14,7 @@ import httpx
 from .developer import READ, WRITE, Developer
 from .hooks import HookReceiver
 from .postgres import run_sql
+from .waiting import wait_until
 from .watchers import Exposition
 
 Until = threading.Event
@@ -63,7 +64,7 @@ class World:
         self.server, self.cluster, self.prometheus = server, cluster, prometheus
         self.exposition, self.stranger = exposition, stranger
         self.address = f"127.0.0.1:{server.port}"
-        self.lock, self.targets = threading.Lock(), []
+        self.lock, self.targets, self.api_keys = threading.Lock(), [], []
         self.watch(self.address)
 
     def watch(self, address: str):
@@ -78,7 +79,18 @@ class World:
             self.prometheus.set_targets(self.targets)
 
     def developer(self, mode: str = "sandbox") -> Developer:
-        return Developer(self.server, mode, "Fault")
+        developer = Developer(self.server, mode, "Fault")
+        with self.lock:
+            self.api_keys.append(developer.api_key)
+        return developer
+
+    def acknowledge_everything(self):
+        """Acknowledges the anomalies of all developers that faults needed."""
+        for key in list(self.api_keys):
+            with httpx.Client(base_url=self.server.url, headers={"Authorization": f"Bearer {key}"}, timeout=15) as http:
+                while found := http.get("/v1/anomalies", params={"unacknowledged": "true"}).raise_for_status().json()["anomalies"]:
+                    for anomaly in found:
+                        http.patch(f"/v1/anomalies/{anomaly['id']}/acknowledge").raise_for_status()
 
 
 def again(until: Until, a_second: float, step: Callable[[], object]):
@@ -164,6 +176,26 @@ def mass_revocation(world: World, until: Until):
             developer.http.post("/v1/grants/delegate", json=body)
         developer.grantex.grants.revoke(parent.grant_id)
         until.wait(3)
+
+
+def strange_agents(world: World, until: Until):
+    """Agents do what their developer forbade by a rule of its own, and nobody looks at what is found until it ends."""
+    developer = world.developer()
+    rule = {"ruleId": "none-may-log", "name": "Entries", "severity": "critical",
+            "condition": {"timeWindow": "24h", "threshold": 0, "signals": ["audit_entry"]}}
+    assert developer.http.post("/v1/anomaly/rules", json=rule).status_code == 201
+
+    def step():
+        entry = {"agentId": developer.agent().id, "agentDid": "did:x", "grantId": "g", "principalId": "p", "action": "x.y"}
+        developer.http.post("/v1/audit/log", json=entry)
+
+    again(until, 3, step)
+
+    def is_looked_at():
+        world.acknowledge_everything()
+        return world.server.scrape().value("grantex_anomalies_unacknowledged") <= 20
+
+    wait_until(is_looked_at, "the anomalies to be acknowledged", seconds=50, every=0.5)
 
 
 def subscribe(developer: Developer, receiver: HookReceiver) -> str:
@@ -337,8 +369,7 @@ grantex_signing_keys{{state="signing"}} 0
 process_open_fds 900
 process_max_fds 1000
 grantex_log_lines_dropped_total {grown * 5}
-grantex_anomalies_detected_total{{type="rate_spike",severity="critical"}} {grown * 2}
-grantex_anomalies_unacknowledged 21
+            "GrantexLogLinesDropped:warning", "GrantexTooManySeries:warning", "GrantexPolicyBackendErrors:warning",
 grantex_policy_backend_errors_total{{backend="opa"}} {grown}
 {many_series}
 """)
@@ -355,11 +386,13 @@ PHASES: dict[str, list[Fault]] = {
         Fault("people refuse", True, alerts("GrantexConsentDenials:warning"), refusing_people),
         Fault("tokens are forged", True, alerts("GrantexForgedTokens:warning"), forged_tokens),
         Fault("a hundred grants are revoked", True, alerts("GrantexRevocationSpike:warning", "GrantexLargeCascade:warning"), mass_revocation),
+        Fault("agents are strange", True, alerts(
+            "GrantexAnomalies:warning+critical", "GrantexCriticalAnomaly:critical", "GrantexAnomaliesUnacknowledged:warning",
+        ), strange_agents),
         Fault("a key never signs", True, alerts("GrantexKeyRotationStuck:warning"), stuck_rotation),
         Fault("a target tells of it", False, alerts(
             "GrantexVersionSkew:info", "GrantexNoSigningKey:critical", "GrantexFileDescriptors:warning",
-            "GrantexLogLinesDropped:warning", "GrantexTooManySeries:warning", "GrantexAnomalies:warning+critical",
-            "GrantexCriticalAnomaly:critical", "GrantexAnomaliesUnacknowledged:warning", "GrantexPolicyBackendErrors:warning",
+            "GrantexLogLinesDropped:warning", "GrantexTooManySeries:warning", "GrantexPolicyBackendErrors:warning",
         ), told_troubles),
     ],
     "policies": [Fault("a policy refuses everything", True, alerts("GrantexPolicyDenials:warning"), refusing_policy)],

@@ -348,6 +348,7 @@ pub(crate) async fn create<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
 
 pub(crate) async fn delete<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
+    call.no_body().await?;
     let named = call.segment("id")?;
     call.write(move |grantex, ctx| async move { grantex.delete_anomaly_rule(&ctx, &developer, named).await })
         .await?;
@@ -414,6 +415,7 @@ pub(crate) async fn mute<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
 
 pub(crate) async fn unmute<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
+    call.no_body().await?;
     let id = AnomalyMuteId::parse(&call.segment("id")?).ok_or_else(|| ApiError::not_found("mute"))?;
     call.write(move |grantex, ctx| async move { grantex.delete_anomaly_mute(&ctx, &developer, id).await })
         .await?;
