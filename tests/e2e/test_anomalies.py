@@ -21,6 +21,18 @@ def server(backend, tmp_path_factory, admin_url):
         yield started
 
 
+def at_any_hour(developer):
+    """What these tests do may be done at night as well."""
+    answer = developer.http.patch("/v1/anomaly/rules/off_hours_activity", json={"enabled": False})
+    assert answer.status_code == 200, answer.text
+    return developer
+
+
+@pytest.fixture
+def sandbox(sandbox):
+    return at_any_hour(sandbox)
+
+
 def log_entries(developer, agent, count, status="success"):
     for _ in range(count):
         answer = developer.http.post("/v1/audit/log", json={
@@ -28,10 +40,6 @@ def log_entries(developer, agent, count, status="success"):
             "action": "mail.sent", "status": status,
         })
         assert answer.status_code == 201, answer.text
-
-
-def kinds(developer):
-    return sorted(anomaly.type for anomaly in developer.grantex.anomalies.list().anomalies)
 
 
 def found(developer, kind, seconds=15):
@@ -182,7 +190,7 @@ def test_a_rule_of_ones_own(sandbox):
 
 def test_a_restart_forgets_nothing(own_server):
     server = own_server()
-    developer = Developer(server, "sandbox")
+    developer = at_any_hour(Developer(server, "sandbox"))
     agent = developer.agent().id
     log_entries(developer, agent, 30)
     server.kill()
@@ -198,7 +206,7 @@ def test_two_servers_tell_once(tmp_path, admin_url):
     with fresh_database(admin_url) as url:
         with running_server("postgres", tmp_path / "one", admin_url, database_url=url, GRANTEX_MASTER_KEY=key) as one, \
                 running_server("postgres", tmp_path / "two", admin_url, database_url=url, GRANTEX_MASTER_KEY=key) as two:
-            developer = Developer(one, "sandbox")
+            developer = at_any_hour(Developer(one, "sandbox"))
             agents = [developer.agent().id for _ in range(5)]
             other = httpx.Client(base_url=two.url, headers=developer.http.headers, timeout=30)
             for agent in agents:

@@ -20,6 +20,16 @@ from harness.streams import Stream
 from harness.waiting import wait_until
 
 
+# What it finds would come between what is waited for.
+CALM = {"ANOMALY_DETECTION_ENABLED": "false"}
+
+
+@pytest.fixture(scope="module")
+def server(backend, tmp_path_factory, admin_url):
+    with running_server(backend, tmp_path_factory.mktemp(backend), admin_url, **CALM) as started:
+        yield started
+
+
 @pytest.fixture
 def stream():
     """Opens streams that are closed at the end of the test."""
@@ -120,7 +130,7 @@ def test_whoever_comes_back_goes_on(sandbox, stream):
 
 
 def test_a_killed_server_costs_no_event(own_server, stream):
-    server = own_server()
+    server = own_server(**CALM)
     developer = Developer(server, "sandbox")
     agent = developer.agent()
     stopping = threading.Event()
@@ -160,7 +170,7 @@ def test_a_killed_server_costs_no_event(own_server, stream):
 
 
 def test_draining_ends_streams_in_order(own_server, stream, socket):
-    server = own_server(SHUTDOWN_DELAY="1s")
+    server = own_server(SHUTDOWN_DELAY="1s", **CALM)
     developer = Developer(server, "sandbox")
     mark = server.log.mark()
     events, ws = stream(developer), socket(developer)
@@ -215,7 +225,7 @@ def test_a_socket_filters_and_answers(sandbox, socket):
 
 
 def test_a_silent_socket_is_pinged(own_server, stream, socket):
-    server = own_server(EVENT_STREAM_KEEPALIVE="1s")
+    server = own_server(EVENT_STREAM_KEEPALIVE="1s", **CALM)
     developer = Developer(server, "sandbox")
     events, ws = stream(developer), socket(developer)
     wait_until(lambda: events.comments.count("keepalive") >= 3, "three signs of life", seconds=20)
@@ -262,8 +272,8 @@ def test_what_happens_on_one_server_reaches_the_streams_of_another(tmp_path, adm
     with fresh_database(admin_url) as url:
         key = "5a" * 32
         with (
-            running_server("postgres", tmp_path / "a", admin_url, url, GRANTEX_MASTER_KEY=key) as one,
-            running_server("postgres", tmp_path / "b", admin_url, url, GRANTEX_MASTER_KEY=key) as two,
+            running_server("postgres", tmp_path / "a", admin_url, url, GRANTEX_MASTER_KEY=key, **CALM) as one,
+            running_server("postgres", tmp_path / "b", admin_url, url, GRANTEX_MASTER_KEY=key, **CALM) as two,
         ):
             developer = Developer(one, "sandbox")
             elsewhere = Stream(two, developer.api_key)
