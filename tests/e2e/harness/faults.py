@@ -369,7 +369,6 @@ grantex_signing_keys{{state="signing"}} 0
 process_open_fds 900
 process_max_fds 1000
 grantex_log_lines_dropped_total {grown * 5}
-            "GrantexLogLinesDropped:warning", "GrantexTooManySeries:warning", "GrantexPolicyBackendErrors:warning",
 grantex_policy_backend_errors_total{{backend="opa"}} {grown}
 {many_series}
 """)
