@@ -110,12 +110,17 @@ def drive_tokens(canary, auth, agent, code, verifier):
     for path in ("/v1/tokens/verify", "/v1/grants/verify"):
         canary.send("POST", path, 200, headers=auth, json=token)
         canary.send("POST", path, headers=auth, json={"token": second["grantToken"] + "x"})
+        canary.send("POST", path, headers=auth, json={"token": mark("biscuit")})
     canary.send("POST", "/v1/introspect", 200, headers=auth, data=token)
     canary.send("POST", "/v1/introspect", 200, auth=("client", auth["Authorization"].split()[1]), data=token)
     child = hide_tokens(canary, "delegation", canary.send(
         "POST", "/v1/grants/delegate", 201, headers=auth,
-        json={"parentGrantToken": second["grantToken"], "subAgentId": agent, "scopes": ["calendar:read"]},
+        json={"parentGrantToken": second["grantToken"], "subAgentId": agent, "scopes": ["calendar:read"],
+              "tokenFormat": "both"},
     ).json())
+    biscuit = canary.hide("Biscuit (delegation)", child["biscuitToken"], *TOKENS)
+    for path in ("/v1/tokens/verify", "/v1/grants/verify", "/v1/introspect"):
+        canary.send("POST", path, 200, headers=auth, json={"token": biscuit})
     return second, child
 
 
@@ -241,6 +246,7 @@ def drive_events(canary, auth):
 def drive_endings(canary, auth, tokens):
     jti = "tok_00000000000000000000000000"
     canary.send("POST", "/v1/tokens/revoke", 404, headers=auth, json={"jti": jti})
+    canary.send("POST", "/v1/tokens/revoke", 204, headers=auth, json={"revocationId": "ab" * 64})
     canary.send("POST", "/v1/revoke", 200, headers=auth, data={"token": tokens["refreshToken"]})
     canary.send("DELETE", f"/v1/grants/{tokens['grantId']}", 204, 404, headers=auth)
     rotated = canary.send("POST", "/v1/keys/rotate", 200, headers=auth).json()["apiKey"]
@@ -274,6 +280,7 @@ def drive_bad_input(canary, auth):
 
 def drive_documents(canary):
     for path in ("/health", "/ready", "/metrics", "/.well-known/jwks.json", "/.well-known/did.json",
+                 "/.well-known/biscuit-keys.json",
                  "/.well-known/oauth-authorization-server", "/openapi.json", "/consent/approved", "/consent/denied"):
         canary.send("GET", path, 200)
     page = canary.send("GET", "/permissions", 200).text

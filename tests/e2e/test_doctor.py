@@ -311,9 +311,13 @@ def test_keys_grow_old(own_server):
     level, what = Diagnosis(server).one("key age")
     assert level == "warning" and "was made 91 days ago" in what
     assert Diagnosis(server, "--max-key-age", "92d").one("key age")[0] == "ok"
-    # One that is on its way is what the advice asks for.
+    # One that is on its way is what the advice asks for, for keys of each kind.
     assert server.run("keys", "rotate").returncode == 0
     assert Diagnosis(server).one("key age")[0] == "ok"
+    level, what = Diagnosis(server).one("root key age")
+    assert level == "warning" and "was made 91 days ago" in what
+    assert server.run("keys", "rotate", "--biscuit").returncode == 0
+    assert Diagnosis(server).one("root key age")[0] == "ok"
 
 
 def test_a_key_from_the_future_tells_of_a_wrong_clock(own_server):

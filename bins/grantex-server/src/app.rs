@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use grantex_biscuit::Biscuits;
 use grantex_core::Grantex;
 use grantex_core::anomaly::detector::Detector;
 use grantex_core::clock::{Clock, SystemClock};
@@ -132,7 +133,8 @@ pub fn key_manager(config: &Config, store: AnyStore, clock: &Arc<dyn Clock>) -> 
         algorithm: config.keys.algorithm,
         activation_delay: config.keys.activation_delay,
     };
-    Ok(KeyManager::new(store, sealer(config)?, Arc::clone(clock), settings))
+    let manager = KeyManager::new(store, sealer(config)?, Arc::clone(clock), settings);
+    Ok(manager.with_biscuits(Biscuits::default()))
 }
 
 fn sealer(config: &Config) -> Result<Arc<dyn Sealer>, Failure> {

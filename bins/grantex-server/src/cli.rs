@@ -140,7 +140,11 @@ pub enum KeysCommand {
     /// List the keys and what each is doing.
     List,
     /// Make a new key; it signs after KEY_ACTIVATION_DELAY.
-    Rotate,
+    Rotate {
+        /// Make a root key of Biscuits instead.
+        #[arg(long)]
+        biscuit: bool,
+    },
     /// Stop signing with a key; it stays published until its last token has expired.
     Retire {
         /// The key's id.

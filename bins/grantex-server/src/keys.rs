@@ -132,7 +132,7 @@ pub fn measured(ring: KeyRing, metrics: Option<&Metrics>, clock: &Arc<dyn Clock>
     };
     let kids = ring.public_keys().iter().filter_map(|jwk| jwk.get("kid")?.as_str());
     let verifiers = kids.filter_map(|kid| ring.verifier(kid).cloned()).collect();
-    KeyRing::new(Arc::new(tokens), Arc::clone(ring.session_signer()), verifiers)
+    KeyRing::new(Arc::new(tokens), Arc::clone(ring.session_signer()), verifiers).with_biscuits(ring.biscuits().cloned())
 }
 
 struct Measured {

@@ -102,6 +102,24 @@ fn keys_rotate_and_retire() {
 }
 
 #[test]
+fn root_keys_of_biscuits_rotate_while_the_server_runs() {
+    let directory = Directory::new();
+    let server = Server::start(&directory.0, &[]);
+    let count = |path: &str| server.get(path).1.matches("\"kid\"").count();
+    assert_eq!(count("/.well-known/biscuit-keys.json"), 1);
+    let listed = succeeds(&directory.0, &["keys", "list"]);
+    let root = listed.lines().find(|line| line.contains("EdDSA")).unwrap();
+    assert!(root.contains("signing"), "{listed}");
+    let kid = root.split_whitespace().next().unwrap();
+    assert!(fails(&directory.0, &["keys", "retire", kid]).contains("only key that can sign"));
+    succeeds(&directory.0, &["keys", "rotate", "--biscuit"]);
+    server.wait_for("signing_keys.changed");
+    assert_eq!(count("/.well-known/biscuit-keys.json"), 2);
+    assert_eq!(count("/.well-known/jwks.json"), 1);
+    server.stop();
+}
+
+#[test]
 fn another_master_key_is_refused() {
     let directory = Directory::new();
     Server::start(&directory.0, &[]).stop();

@@ -179,6 +179,9 @@ fn events() -> Vec<Event> {
             agent_id: agent_id.clone(),
             principal_id,
         },
+        Event::BlockRevoked {
+            revocation_id: "ab".repeat(64),
+        },
         Event::AuditEntryLogged,
         Event::DeveloperSignedUp {
             developer_id: developer_id.clone(),

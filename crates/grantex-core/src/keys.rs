@@ -6,12 +6,15 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::context::Admission;
 use crate::error::StoreError;
 use crate::principal::MAX_SESSION;
 use crate::secret::Secret;
 use crate::store::{KeyState, Store, StoredKey, UnitOptions};
+use crate::token::biscuit::{self, BiscuitFormat, BiscuitKey, BiscuitKeys};
 use crate::token::crypto::{KeyError, KeyPair};
 use crate::token::signer::{Algorithm, KeyRing, Sealer, SignError, Signer, Verifier};
 
@@ -84,6 +87,7 @@ pub struct KeyManager<S: Store> {
     sealer: Arc<dyn Sealer>,
     clock: Arc<dyn Clock>,
     settings: KeySettings,
+    biscuits: Option<Arc<dyn BiscuitFormat>>,
 }
 
 impl<S: Store> KeyManager<S> {
@@ -94,7 +98,15 @@ impl<S: Store> KeyManager<S> {
             sealer,
             clock,
             settings,
+            biscuits: None,
         }
+    }
+
+    /// Keeps root keys of Biscuits as well: made, rotated and removed like the others.
+    #[must_use]
+    pub fn with_biscuits(mut self, format: impl BiscuitFormat) -> Self {
+        self.biscuits = Some(Arc::new(format));
+        self
     }
 
     /// Makes the first keys where there are none. Of several servers that start at once, one wins and the others use its keys.
@@ -109,13 +121,18 @@ impl<S: Store> KeyManager<S> {
                 self.insert(&pair, &der, self.activation(&active), true).await?;
             }
         }
+        // Root keys of Biscuits are published in a place of their own, so nobody knows an older set without the first one.
+        if self.biscuits.is_some() && !active.iter().any(|key| key.algorithm == biscuit::ALGORITHM) {
+            self.insert_biscuit_key(&BiscuitKey::generate()?, self.clock.now(), true)
+                .await?;
+        }
         Ok(())
     }
 
     /// When a new key may sign: at once only if no other is published.
     fn activation(&self, active: &[StoredKey]) -> Timestamp {
         let now = self.clock.now();
-        if active.is_empty() {
+        if !active.iter().any(|key| key.algorithm != biscuit::ALGORITHM) {
             now
         } else {
             now.plus(self.settings.activation_delay)
@@ -126,7 +143,7 @@ impl<S: Store> KeyManager<S> {
     pub async fn ring(&self) -> Result<KeyRing, KeyManagerError> {
         let stored = self.list().await?;
         let mut pairs = Vec::with_capacity(stored.len());
-        for key in &stored {
+        for key in stored.iter().filter(|key| key.algorithm != biscuit::ALGORITHM) {
             pairs.push(Arc::new(self.open(key)?));
         }
         let now = self.clock.now();
@@ -140,9 +157,24 @@ impl<S: Store> KeyManager<S> {
             })?)
         };
         let tokens = signer(self.token_key(&stored, now), self.settings.algorithm)?;
-        let sessions = signer(signing_key(&stored, Algorithm::Rs256, now), Algorithm::Rs256)?;
+        let sessions = signer(signing_key(&stored, Algorithm::Rs256.as_str(), now), Algorithm::Rs256)?;
         let verifiers = pairs.iter().map(|pair| Arc::clone(pair) as Arc<dyn Verifier>).collect();
-        Ok(KeyRing::new(tokens, sessions, verifiers))
+        Ok(KeyRing::new(tokens, sessions, verifiers).with_biscuits(self.biscuit_keys(&stored, now)?))
+    }
+
+    fn biscuit_keys(
+        &self,
+        stored: &[StoredKey],
+        now: Timestamp,
+    ) -> Result<Option<Arc<dyn BiscuitKeys>>, KeyManagerError> {
+        let signing = signing_key(stored, biscuit::ALGORITHM, now);
+        let (Some(format), Some(signing)) = (&self.biscuits, signing) else {
+            return Ok(None);
+        };
+        let ours = stored.iter().filter(|key| key.algorithm == biscuit::ALGORITHM);
+        let keys: Result<Vec<BiscuitKey>, KeyManagerError> =
+            ours.map(|key| Ok(BiscuitKey::from_seed(self.unseal(key)?)?)).collect();
+        Ok(Some(format.keys(&keys?, &signing)?))
     }
 
     /// Every stored key, oldest first.
@@ -159,9 +191,9 @@ impl<S: Store> KeyManager<S> {
 
     /// The key that signs grant tokens: one of the algorithm whose time has come, else RS256's, else whatever there is.
     fn token_key(&self, keys: &[StoredKey], now: Timestamp) -> Option<String> {
-        active_key(keys, self.settings.algorithm, now)
-            .or_else(|| active_key(keys, Algorithm::Rs256, now))
-            .or_else(|| signing_key(keys, self.settings.algorithm, now))
+        active_key(keys, self.settings.algorithm.as_str(), now)
+            .or_else(|| active_key(keys, Algorithm::Rs256.as_str(), now))
+            .or_else(|| signing_key(keys, self.settings.algorithm.as_str(), now))
     }
 
     /// Makes a new key; it signs after the activation delay.
@@ -170,6 +202,23 @@ impl<S: Store> KeyManager<S> {
         let activates_at = self.clock.now().plus(self.settings.activation_delay);
         let (key, _) = self.insert(&pair, &der, activates_at, false).await?;
         Ok(key)
+    }
+
+    /// Makes a new root key of Biscuits; it signs after the activation delay. `None` without Biscuits.
+    pub async fn rotate_biscuits(&self) -> Result<Option<StoredKey>, KeyManagerError> {
+        if self.biscuits.is_none() {
+            return Ok(None);
+        }
+        let activates_at = self.clock.now().plus(self.settings.activation_delay);
+        let key = self
+            .insert_biscuit_key(&BiscuitKey::generate()?, activates_at, false)
+            .await?;
+        Ok(Some(key))
+    }
+
+    /// The `kid` that signs Biscuits at this moment.
+    pub async fn biscuit_signing_kid(&self) -> Result<Option<String>, StoreError> {
+        Ok(signing_key(&self.list().await?, biscuit::ALGORITHM, self.clock.now()))
     }
 
     /// Imports an RSA or P-256 key (PKCS#8 PEM). Idempotent: a key that is there already is left as it is, and one that was
@@ -216,7 +265,8 @@ impl<S: Store> KeyManager<S> {
         let is_needed = self
             .needed()
             .iter()
-            .any(|algorithm| algorithm.as_str() == key.algorithm);
+            .any(|algorithm| algorithm.as_str() == key.algorithm)
+            || (self.biscuits.is_some() && key.algorithm == biscuit::ALGORITHM);
         if is_needed && !keys.iter().any(|other| can_sign(&other)) {
             return Err(KeyManagerError::LastKey { kid: kid.to_owned() });
         }
@@ -229,14 +279,14 @@ impl<S: Store> KeyManager<S> {
     pub async fn prune(&self) -> Result<Vec<String>, KeyManagerError> {
         let now = self.clock.now();
         let keys = self.list().await?;
-        for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+        for algorithm in [Algorithm::Rs256.as_str(), Algorithm::Es256.as_str(), biscuit::ALGORITHM] {
             let Some(signing) = signing_key(&keys, algorithm, now) else {
                 continue;
             };
             let signs_since = keys.iter().find(|key| key.kid == signing).map(|key| key.activates_at);
             for key in keys
                 .iter()
-                .filter(|key| key.state == KeyState::Active && key.algorithm == algorithm.as_str())
+                .filter(|key| key.state == KeyState::Active && key.algorithm == algorithm)
             {
                 // Replicas re-read their keys within seconds; until then they may still sign with the old one.
                 let is_superseded = key.kid != signing && signs_since.is_some_and(|since| key.activates_at <= since);
@@ -296,11 +346,42 @@ impl<S: Store> KeyManager<S> {
         activates_at: Timestamp,
         is_first: bool,
     ) -> Result<(StoredKey, bool), KeyManagerError> {
-        let kid = Signer::key_id(pair).to_owned();
+        let (kid, algorithm) = (Signer::key_id(pair), Signer::algorithm(pair).as_str());
+        self.store_key(kid, algorithm, der, pair.jwk(), activates_at, is_first)
+            .await
+    }
+
+    async fn insert_biscuit_key(
+        &self,
+        key: &BiscuitKey,
+        activates_at: Timestamp,
+        is_first: bool,
+    ) -> Result<StoredKey, KeyManagerError> {
+        let stored = self.store_key(
+            &key.kid,
+            biscuit::ALGORITHM,
+            &key.seed,
+            &key.jwk,
+            activates_at,
+            is_first,
+        );
+        Ok(stored.await?.0)
+    }
+
+    async fn store_key(
+        &self,
+        kid: &str,
+        algorithm: &str,
+        private: &Secret<Vec<u8>>,
+        jwk: &Value,
+        activates_at: Timestamp,
+        is_first: bool,
+    ) -> Result<(StoredKey, bool), KeyManagerError> {
+        let kid = kid.to_owned();
         let key = StoredKey {
-            algorithm: Signer::algorithm(pair).as_str().to_owned(),
-            sealed_private_key: self.sealer.seal(&seal_context(&kid), der.expose())?,
-            public_jwk: pair.jwk().to_string(),
+            algorithm: algorithm.to_owned(),
+            sealed_private_key: self.sealer.seal(&seal_context(&kid), private.expose())?,
+            public_jwk: jwk.to_string(),
             state: KeyState::Active,
             created_at: self.clock.now(),
             activates_at,
@@ -319,13 +400,16 @@ impl<S: Store> KeyManager<S> {
 
     fn open(&self, key: &StoredKey) -> Result<KeyPair, KeyManagerError> {
         let wrong = || KeyManagerError::WrongMasterKey { kid: key.kid.clone() };
-        let der = Secret::new(
-            self.sealer
-                .open(&seal_context(&key.kid), &key.sealed_private_key)
-                .ok_or_else(wrong)?,
-        );
+        let der = self.unseal(key)?;
         let algorithm = Algorithm::parse(&key.algorithm).ok_or_else(wrong)?;
         Ok(KeyPair::from_pkcs8(algorithm, &der)?)
+    }
+
+    fn unseal(&self, key: &StoredKey) -> Result<Secret<Vec<u8>>, KeyManagerError> {
+        let opened = self.sealer.open(&seal_context(&key.kid), &key.sealed_private_key);
+        opened
+            .map(Secret::new)
+            .ok_or_else(|| KeyManagerError::WrongMasterKey { kid: key.kid.clone() })
     }
 
     /// Session tokens are always RS256, and a key set without an RSA key would break older clients.
@@ -348,13 +432,13 @@ fn seal_context(kid: &str) -> String {
     format!("signing-key:{kid}")
 }
 
-fn active(keys: &[StoredKey], algorithm: Algorithm) -> impl Iterator<Item = &StoredKey> {
+fn active<'k>(keys: &'k [StoredKey], algorithm: &'k str) -> impl Iterator<Item = &'k StoredKey> {
     keys.iter()
-        .filter(move |key| key.state == KeyState::Active && key.algorithm == algorithm.as_str())
+        .filter(move |key| key.state == KeyState::Active && key.algorithm == algorithm)
 }
 
 /// The newest active key whose time has come.
-fn active_key(keys: &[StoredKey], algorithm: Algorithm, now: Timestamp) -> Option<String> {
+fn active_key(keys: &[StoredKey], algorithm: &str, now: Timestamp) -> Option<String> {
     let in_time = active(keys, algorithm).filter(|key| key.activates_at <= now);
     in_time
         .max_by_key(|key| (key.activates_at, &key.kid))
@@ -362,7 +446,7 @@ fn active_key(keys: &[StoredKey], algorithm: Algorithm, now: Timestamp) -> Optio
 }
 
 /// The newest active key whose time has come; before any has, the oldest.
-fn signing_key(keys: &[StoredKey], algorithm: Algorithm, now: Timestamp) -> Option<String> {
+fn signing_key(keys: &[StoredKey], algorithm: &str, now: Timestamp) -> Option<String> {
     let oldest = || {
         active(keys, algorithm)
             .min_by_key(|key| (key.activates_at, &key.kid))

@@ -27,6 +27,7 @@
 //! use grantex_core::keys::{KeyManager, KeySettings};
 //! use grantex_core::scope::Scopes;
 //! use grantex_core::testing::MemoryStore;
+//! use grantex_core::token::biscuit::TokenFormat;
 //! use grantex_core::token::crypto::{MasterKey, SystemEntropy};
 //! use grantex_core::token::signer::Algorithm;
 //! use grantex_core::token::{ExchangeCode, InvalidReason};
@@ -70,7 +71,7 @@
 //!     code_challenge: None,
 //! };
 //! let code = grantex.authorize(&ctx, &developer, request).await?.code.ok_or("the sandbox approves at once")?;
-//! let exchange = ExchangeCode { code, agent_id: Some(agent.id), verifier: None, redirect_uri: None };
+//! let exchange = ExchangeCode { code, agent_id: Some(agent.id), verifier: None, redirect_uri: None, format: TokenFormat::Jwt };
 //! let issued = grantex.exchange_code(&ctx, &developer, exchange).await?;
 //!
 //! let token = issued.jwt.expose();

@@ -55,6 +55,8 @@ pub struct Swept {
     pub tokens: u64,
     /// Kept refresh answers.
     pub replays: u64,
+    /// Revocations of blocks of Biscuits.
+    pub blocks: u64,
     /// Events.
     pub events: u64,
     /// Webhook deliveries that had ended, and those of deleted endpoints.
@@ -69,6 +71,7 @@ enum Job {
     AuthRequests,
     Tokens,
     Replays,
+    RevokedBlocks,
     Events,
     Delivered,
     Failed,
@@ -92,6 +95,10 @@ impl<S: Store> Grantex<S> {
             tokens: self.run_in_batches(Job::Tokens, retention.tokens).await?,
             replays: self
                 .run_in_batches(Job::Replays, self.parts.settings.replay_window)
+                .await?,
+            // No token outlives the longest grant.
+            blocks: self
+                .run_in_batches(Job::RevokedBlocks, self.parts.settings.max_grant_lifetime)
                 .await?,
             events: self.run_in_batches(Job::Events, retention.events).await?,
             deliveries: self.run_in_batches(Job::Delivered, retention.delivered).await?
@@ -126,6 +133,7 @@ impl<S: Store> Grantex<S> {
                             Job::AuthRequests => tx.remove_auth_requests(before, BATCH).await,
                             Job::Tokens => tx.remove_tokens(before, BATCH).await,
                             Job::Replays => tx.remove_replays(before, BATCH).await,
+                            Job::RevokedBlocks => tx.remove_revoked_blocks(before, BATCH).await,
                             Job::Events => tx.remove_events(before, BATCH).await,
                             Job::Delivered => tx.remove_deliveries(DeliveryStatus::Delivered, before, BATCH).await,
                             Job::Failed => tx.remove_deliveries(DeliveryStatus::Failed, before, BATCH).await,

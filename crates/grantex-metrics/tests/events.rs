@@ -277,6 +277,12 @@ fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
             vec![("grantex_tokens_revoked_total", 1.0)],
         ),
         (
+            Event::BlockRevoked {
+                revocation_id: "ab".repeat(64),
+            },
+            vec![("grantex_token_blocks_revoked_total", 1.0)],
+        ),
+        (
             Event::AuditEntryLogged,
             vec![("grantex_audit_entries_logged_total", 1.0)],
         ),

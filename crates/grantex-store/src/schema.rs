@@ -99,6 +99,15 @@ diesel::table! {
         replay_key_hash -> Nullable<Text>,
         replay_sealed -> Nullable<Text>,
         ends_at -> BigInt,
+        biscuit_key_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    revoked_blocks (developer_id, revocation_id) {
+        developer_id -> Text,
+        revocation_id -> Text,
+        revoked_at -> BigInt,
     }
 }
 

@@ -23,8 +23,14 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<(), Failure> {
     let manager = key_manager(&config, store, &clock)?;
     match command {
         KeysCommand::List => list(&manager, &*clock).await,
-        KeysCommand::Rotate => {
-            let key = manager.rotate().await.map_err(Failure::of("rotating"))?;
+        KeysCommand::Rotate { biscuit } => {
+            let rotated = if biscuit {
+                manager.rotate_biscuits().await
+            } else {
+                manager.rotate().await.map(Some)
+            };
+            let none = Failure::Found("this server keeps no root keys of Biscuits");
+            let key = rotated.map_err(Failure::of("rotating"))?.ok_or(none)?;
             line(&format!("{} is published and signs from {}", key.kid, key.activates_at))
         }
         KeysCommand::Retire { kid } => {
@@ -54,13 +60,19 @@ pub async fn keys(config: Config, command: KeysCommand) -> Result<(), Failure> {
 
 async fn list(manager: &KeyManager<AnyStore>, clock: &dyn Clock) -> Result<(), Failure> {
     let keys = manager.list().await.map_err(Failure::of("reading the keys"))?;
-    let signing = manager.signing_kid().await.map_err(Failure::of("reading the keys"))?;
+    let signing = [
+        manager.signing_kid().await.map_err(Failure::of("reading the keys"))?,
+        manager
+            .biscuit_signing_kid()
+            .await
+            .map_err(Failure::of("reading the keys"))?,
+    ];
     line(&format!(
         "{:<43}  {:<9}  {:<9}  {:<24}  SIGNS FROM",
         "KEY", "ALGORITHM", "STATE", "MADE"
     ))?;
     for key in &keys {
-        let state = state(key, signing.as_deref(), clock);
+        let state = state(key, &signing, clock);
         line(&format!(
             "{:<43}  {:<9}  {state:<9}  {}  {}",
             key.kid, key.algorithm, key.created_at, key.activates_at
@@ -69,10 +81,10 @@ async fn list(manager: &KeyManager<AnyStore>, clock: &dyn Clock) -> Result<(), F
     Ok(())
 }
 
-fn state(key: &StoredKey, signing: Option<&str>, clock: &dyn Clock) -> &'static str {
+fn state(key: &StoredKey, signing: &[Option<String>], clock: &dyn Clock) -> &'static str {
     match key.state {
         KeyState::Retired => "retired",
-        KeyState::Active if Some(key.kid.as_str()) == signing => "signing",
+        KeyState::Active if signing.iter().flatten().any(|kid| *kid == key.kid) => "signing",
         KeyState::Active if key.activates_at > clock.now() => "pending",
         KeyState::Active => "active",
     }

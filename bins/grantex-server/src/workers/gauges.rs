@@ -2,6 +2,7 @@
 
 use grantex_core::error::StoreError;
 use grantex_core::store::KeyState;
+use grantex_core::token::biscuit;
 use grantex_metrics::{Metrics, Pool, PoolState, SigningKeyState};
 use grantex_store::Stats;
 
@@ -22,13 +23,14 @@ pub fn pools(metrics: &Metrics, stats: &Stats) {
     metrics.set_write_queue_depth(stats.write_queue);
 }
 
-/// Sets how many keys are signing, waiting to sign, and only published.
+/// Sets how many keys are signing, waiting to sign, and only published. Root keys of Biscuits are left out: a root key that signs must
+/// not hide that no other key does.
 pub async fn signing_keys(metrics: &Metrics, assembly: &Assembly) -> Result<(), StoreError> {
     let stored = assembly.keys.list().await?;
     let ring = assembly.grantex.keys();
     let now = assembly.clock.now();
     let (mut signing, mut pending, mut published) = (0, 0, 0);
-    for key in &stored {
+    for key in stored.iter().filter(|key| key.algorithm != biscuit::ALGORITHM) {
         let signs = key.kid == ring.token_signer().key_id() || key.kid == ring.session_signer().key_id();
         if signs {
             signing += 1;

@@ -82,9 +82,8 @@ impl Jobs {
             info!(self.logger, "signing_key.removed"; "kid" => kid);
         }
         let ring = self.assembly.keys.ring().await?;
-        let known = self.assembly.grantex.keys();
-        let signs = ring.token_signer().key_id();
-        if known.jwks_etag() != ring.jwks_etag() || known.token_signer().key_id() != signs {
+        if !ring.is_same_as(&self.assembly.grantex.keys()) {
+            let signs = ring.token_signer().key_id();
             info!(self.logger, "signing_keys.changed"; "published" => ring.public_keys().len(), "signing" => signs);
             self.assembly
                 .grantex

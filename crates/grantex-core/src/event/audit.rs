@@ -181,6 +181,14 @@ impl Event {
                 principal_id,
                 &json!({"tokenId": token_id}),
             )),
+            Self::BlockRevoked { revocation_id } => Some(record(
+                "grantex.token.block_revoked",
+                AuditStatus::Success,
+                None,
+                None,
+                "",
+                &json!({"revocationId": revocation_id}),
+            )),
             Self::RefreshReplayed { .. }
             | Self::TokenExchangeRejected { .. }
             | Self::TokenRefreshRejected { .. }

@@ -39,6 +39,7 @@ impl Event {
             Self::TokenVerified => "token.verified",
             Self::TokenVerificationFailed { .. } => "token.verification_failed",
             Self::TokenRevoked { .. } => "token.revoked",
+            Self::BlockRevoked { .. } => "token.block_revoked",
             Self::AuditEntryLogged => "audit.logged",
             Self::DeveloperSignedUp { .. } => "developer.signed_up",
             Self::ApiKeyRotated { .. } => "developer.key_rotated",
@@ -67,6 +68,7 @@ impl Event {
             | Self::TokenDelegated(_)
             | Self::RefreshReplayed { .. }
             | Self::TokenRevoked { .. }
+            | Self::BlockRevoked { .. }
             | Self::DeveloperSignedUp { .. }
             | Self::ApiKeyRotated { .. }
             | Self::AgentChanged { .. }
@@ -295,6 +297,7 @@ impl KV for Line<'_> {
                 out.emit_str("grantId".into(), grant_id.as_str())?;
                 out.emit_str("agentId".into(), agent_id.as_str())?;
             }
+            Event::BlockRevoked { revocation_id } => out.emit_str("revocationId".into(), revocation_id)?,
             Event::DeveloperSignedUp { developer_id } | Event::ApiKeyRotated { developer_id } => {
                 out.emit_str("developerId".into(), developer_id.as_str())?;
             }

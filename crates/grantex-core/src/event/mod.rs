@@ -233,6 +233,11 @@ pub enum Event {
         /// The grant's principal.
         principal_id: String,
     },
+    /// A block of Biscuits was revoked, with all that was derived from it.
+    BlockRevoked {
+        /// The block's signature in hexadecimal digits.
+        revocation_id: String,
+    },
     /// A developer logged an entry.
     AuditEntryLogged,
     /// A developer signed up.

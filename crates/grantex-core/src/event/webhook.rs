@@ -114,6 +114,7 @@ impl Event {
             )),
             Self::WebhookTested { webhook_id } => Some((kind::WEBHOOK_TEST, json!({"webhookId": webhook_id}))),
             Self::RefreshReplayed { .. }
+            | Self::BlockRevoked { .. }
             | Self::TokenExchangeRejected { .. }
             | Self::TokenRefreshRejected { .. }
             | Self::AuthRequestOpened { .. }

@@ -14,8 +14,9 @@ use crate::policy::{PolicyAction, PolicyDenied};
 use crate::scope::Scopes;
 use crate::secret::Secret;
 use crate::store::Store;
+use crate::token::biscuit::TokenFormat;
 use crate::token::signer::SignError;
-use crate::token::{InvalidReason, IssuedToken, VerifiedToken};
+use crate::token::{FormatNotOffered, InvalidReason, IssuedToken, VerifiedToken};
 
 /// The wish to delegate.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Delegate {
     pub scopes: Scopes,
     /// For how long at most; the parent token's end is a bound too.
     pub expires_in: Lifetime,
+    /// What the child's access token is made as.
+    pub format: TokenFormat,
 }
 
 /// What a delegation hands out.
@@ -72,6 +75,12 @@ pub enum DelegateError {
         /// The limit.
         limit: Lifetime,
     },
+    /// The parent token is a Biscuit that was narrowed: what is made from it here would not fall with its blocks.
+    #[error("a narrowed Biscuit is handed on by narrowing it further")]
+    ParentNarrowed,
+    /// The format is not offered.
+    #[error(transparent)]
+    FormatNotOffered(#[from] FormatNotOffered),
     /// A policy refuses.
     #[error(transparent)]
     PolicyDenied(#[from] PolicyDenied),
@@ -98,6 +107,7 @@ impl<S: Store> Grantex<S> {
         command: Delegate,
     ) -> Result<Delegated, DelegateError> {
         let _span = ctx.recording().span("grantex.delegate");
+        self.check_format(command.format)?;
         let parent = match self
             .verify_token(ctx, developer, command.parent_token.expose(), None)
             .await?
@@ -106,6 +116,9 @@ impl<S: Store> Grantex<S> {
             Err(InvalidReason::Foreign) => return Err(DelegateError::ForeignParent),
             Err(reason) => return Err(DelegateError::ParentInvalid(reason)),
         };
+        if parent.biscuit.as_ref().is_some_and(|chain| !chain.blocks.is_empty()) {
+            return Err(DelegateError::ParentNarrowed);
+        }
         let limit = self.parts.settings.max_delegation_depth;
         if parent.record.grant.delegation_depth >= limit {
             return Err(DelegateError::DepthExceeded { limit });
@@ -140,7 +153,7 @@ impl<S: Store> Grantex<S> {
         if let Some(denied) = refusal.await? {
             return Err(denied.into());
         }
-        let minted = self.mint(ctx, &child, now)?;
+        let minted = self.mint(ctx, &child, command.format, now)?;
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 if !unit.tx.touch_active_grant(&parent_id, &heir, unit.now).await? {

@@ -8,11 +8,12 @@ mod reads;
 mod writes;
 
 pub use reads::{
-    AgentReads, AnomalyReads, AuditReads, AuthRequestReads, Backlog, DeletedAgent, DeveloperReads, EventReads,
-    GrantReads, KeyReads, PolicyReads, PolicyTotals, PrincipalGrant, Reads, TokenReads, WebhookCensus, WebhookReads,
+    AgentReads, AnomalyReads, AuditReads, AuthRequestReads, Backlog, BlockReads, DeletedAgent, DeveloperReads,
+    EventReads, GrantReads, KeyReads, PolicyReads, PolicyTotals, PrincipalGrant, Reads, TokenReads, WebhookCensus,
+    WebhookReads,
 };
 pub use writes::{
-    AgentWrites, AnomalyWrites, AuthRequestWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites,
+    AgentWrites, AnomalyWrites, AuthRequestWrites, BlockWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites,
     LedgerWrites, PolicyWrites, RevokedTree, TokenWrites, WebhookWrites, Writes,
 };
 

@@ -30,6 +30,7 @@ pub trait Reads:
     + AuthRequestReads
     + GrantReads
     + TokenReads
+    + BlockReads
     + AuditReads
     + EventReads
     + WebhookReads
@@ -46,6 +47,7 @@ impl<T> Reads for T where
         + AuthRequestReads
         + GrantReads
         + TokenReads
+        + BlockReads
         + AuditReads
         + EventReads
         + WebhookReads
@@ -167,6 +169,13 @@ pub trait TokenReads {
     async fn token_by_refresh(&mut self, refresh_hash: &SecretHash) -> Result<Option<TokenRecord>, StoreError>;
     /// The first token of a grant: the one that the code was exchanged for.
     async fn first_token_of_grant(&mut self, grant: &GrantId) -> Result<Option<TokenRecord>, StoreError>;
+}
+
+/// Reading what is known of blocks of Biscuits.
+#[async_trait]
+pub trait BlockReads {
+    /// Whether this developer revoked one of these blocks.
+    async fn is_any_block_revoked(&mut self, developer: &DeveloperId, ids: &[String]) -> Result<bool, StoreError>;
 }
 
 /// Reading audit entries.

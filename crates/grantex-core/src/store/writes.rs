@@ -33,6 +33,7 @@ pub trait Writes:
     + AuthRequestWrites
     + GrantWrites
     + TokenWrites
+    + BlockWrites
     + LedgerWrites
     + WebhookWrites
     + AnomalyWrites
@@ -49,6 +50,7 @@ impl<T> Writes for T where
         + AuthRequestWrites
         + GrantWrites
         + TokenWrites
+        + BlockWrites
         + LedgerWrites
         + WebhookWrites
         + AnomalyWrites
@@ -159,6 +161,13 @@ pub trait TokenWrites {
     /// Revokes an access token of this developer, if it is not revoked yet; `false` when there is nothing to revoke.
     async fn revoke_token(&mut self, developer: &DeveloperId, id: &TokenId, now: Timestamp)
     -> Result<bool, StoreError>;
+}
+
+/// Writing what is known of blocks of Biscuits.
+#[async_trait]
+pub trait BlockWrites {
+    /// Revokes a block for this developer; `false` when it is revoked already.
+    async fn revoke_block(&mut self, developer: &DeveloperId, id: &str, now: Timestamp) -> Result<bool, StoreError>;
 }
 
 /// The developer's counters and chains: always the last thing that a unit touches.
@@ -328,6 +337,8 @@ pub trait JanitorWrites {
     async fn remove_tokens(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Kept refresh answers (not the hash of their key) of refresh tokens used before `before`.
     async fn remove_replays(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Revocations of blocks from before `before`.
+    async fn remove_revoked_blocks(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Events that happened before `before`.
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Deliveries that ended before `before`: delivered ones, or failed ones. Pending ones never.

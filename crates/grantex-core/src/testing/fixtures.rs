@@ -176,6 +176,7 @@ impl Fixtures {
             refresh_hash: self.hash(),
             refresh_expires_at: issued_at.plus(Lifetime::days(30)),
             refresh_use: None,
+            biscuit_key_id: None,
         }
     }
 

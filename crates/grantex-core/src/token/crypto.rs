@@ -5,8 +5,8 @@ use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
+use super::biscuit::{self, BiscuitKey};
 use super::signer::{Algorithm, Sealer, SignError, Signer, Verifier};
 use crate::id::Random;
 use crate::secret::Secret;
@@ -137,6 +138,28 @@ impl KeyPair {
             public,
             random: SystemRandom::new(),
         })
+    }
+}
+
+impl BiscuitKey {
+    /// Makes a root key.
+    pub fn generate() -> Result<Self, KeyError> {
+        let mut bytes = [0_u8; 32];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| KeyError::Generation)?;
+        let seed = Secret::new(bytes.to_vec());
+        zeroize::Zeroize::zeroize(&mut bytes);
+        Self::from_seed(seed)
+    }
+
+    /// The root key of these 32 secret bytes.
+    pub fn from_seed(seed: Secret<Vec<u8>>) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| KeyError::Malformed)?;
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        let kid = thumbprint(&json!({"crv": "Ed25519", "kty": "OKP", "x": x}));
+        let jwk = json!({
+            "kty": "OKP", "crv": "Ed25519", "x": x, "alg": biscuit::ALGORITHM, "use": "sig", "kid": kid,
+        });
+        Ok(Self { kid, seed, jwk })
     }
 }
 

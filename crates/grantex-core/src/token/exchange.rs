@@ -16,10 +16,11 @@ use crate::policy::decide::Subject;
 use crate::policy::{PolicyAction, PolicyDenied};
 use crate::secret::SecretHash;
 use crate::store::Store;
-use crate::token::IssuedToken;
+use crate::token::biscuit::TokenFormat;
 use crate::token::issue::Minted;
 use crate::token::pkce::CodeVerifier;
 use crate::token::signer::SignError;
+use crate::token::{FormatNotOffered, IssuedToken};
 
 /// The wish to exchange a code.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct ExchangeCode {
     pub verifier: Option<CodeVerifier>,
     /// Compared with the request's when sent.
     pub redirect_uri: Option<String>,
+    /// What the access token is made as.
+    pub format: TokenFormat,
 }
 
 /// Why there are no tokens.
@@ -55,6 +58,9 @@ pub enum ExchangeError {
     /// Another redirect URI than in the request.
     #[error("redirectUri differs from the one of the authorization request")]
     RedirectUriMismatch,
+    /// The format is not offered.
+    #[error(transparent)]
+    FormatNotOffered(#[from] FormatNotOffered),
     /// A policy refuses.
     #[error(transparent)]
     PolicyDenied(#[from] PolicyDenied),
@@ -77,7 +83,7 @@ impl ExchangeError {
             Self::Reused => ExchangeStatus::Reuse,
             Self::Expired => ExchangeStatus::Expired,
             Self::VerifierRequired | Self::VerifierMismatch => ExchangeStatus::Pkce,
-            Self::RedirectUriMismatch => ExchangeStatus::InvalidRequest,
+            Self::RedirectUriMismatch | Self::FormatNotOffered(_) => ExchangeStatus::InvalidRequest,
             Self::PolicyDenied(_) => ExchangeStatus::Denied,
             Self::PlanLimit(_) => ExchangeStatus::PlanLimit,
             Self::Signing(_) | Self::Store(_) => ExchangeStatus::Error,
@@ -123,6 +129,7 @@ impl<S: Store> Grantex<S> {
         command: ExchangeCode,
         known: &mut Option<AgentId>,
     ) -> Result<IssuedToken, ExchangeError> {
+        self.check_format(command.format)?;
         let code_hash = command.code.sha256();
         let (request, agent) = self
             .store
@@ -177,7 +184,7 @@ impl<S: Store> Grantex<S> {
         if let Some(denied) = refusal.await? {
             return Err(denied.into());
         }
-        let minted = self.mint(ctx, &self.grant_of_request(&request, now), now)?;
+        let minted = self.mint(ctx, &self.grant_of_request(&request, now), command.format, now)?;
         match self
             .store_exchange(ctx, developer, request, code_hash.clone(), minted)
             .await

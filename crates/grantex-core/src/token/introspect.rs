@@ -83,6 +83,11 @@ impl<S: Store> Grantex<S> {
         if token.starts_with(REFRESH_PREFIX) {
             return self.revoke_by_refresh_token(ctx, developer, token).await;
         }
+        if let Some(chain) = self.open_own_biscuit(developer, token) {
+            return self
+                .revoke_block(ctx, developer, chain.own_revocation_id().to_owned())
+                .await;
+        }
         let Some(authentic) = crate::token::jwt::open(&self.keys(), &self.parts.verified, token) else {
             return Ok(());
         };

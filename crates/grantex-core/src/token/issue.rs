@@ -10,6 +10,7 @@ use crate::id::{TokenId, new_id, new_secret};
 use crate::plan::PlanLimit;
 use crate::secret::Secret;
 use crate::store::Store;
+use crate::token::biscuit::{Root, TokenFormat};
 use crate::token::signer::SignError;
 use crate::token::{Token, claims, jwt};
 
@@ -20,8 +21,10 @@ pub struct IssuedToken {
     pub grant: Grant,
     /// The `jti`.
     pub token_id: TokenId,
-    /// The signed access token.
+    /// The signed access token: a JWT, or a Biscuit when that is all that was asked for.
     pub jwt: Secret<String>,
+    /// The Biscuit, when both were asked for.
+    pub biscuit: Option<Secret<String>>,
     /// The refresh token.
     pub refresh_token: Secret<String>,
     /// When the access token ends.
@@ -48,24 +51,68 @@ impl Minted {
     }
 }
 
+/// A format was asked for that is not offered.
+#[derive(Debug, thiserror::Error)]
+#[error("this server does not issue Biscuits")]
+pub struct FormatNotOffered;
+
 impl<S: Store> Grantex<S> {
+    /// Whether tokens can be made in this format now.
+    pub(crate) fn check_format(&self, format: TokenFormat) -> Result<(), FormatNotOffered> {
+        match format {
+            TokenFormat::Jwt => Ok(()),
+            TokenFormat::Biscuit | TokenFormat::Both if self.keys().biscuits().is_some() => Ok(()),
+            TokenFormat::Biscuit | TokenFormat::Both => Err(FormatNotOffered),
+        }
+    }
+
     /// Signs an access token for a grant and makes a refresh token beside it. Nothing is stored yet, so that the signature (the
     /// costliest step of an exchange) is made outside the transaction.
-    pub(crate) fn mint(&self, ctx: &Context, grant: &Grant, now: Timestamp) -> Result<Minted, SignError> {
+    pub(crate) fn mint(
+        &self,
+        ctx: &Context,
+        grant: &Grant,
+        format: TokenFormat,
+        now: Timestamp,
+    ) -> Result<Minted, SignError> {
         let _span = ctx.recording().span("grantex.token.sign");
         let random = &*self.parts.random;
         let token_id: TokenId = new_id(random, now);
         let (issued_at, expires_at) = (now.floor_to_second(), grant.expires_at);
-        let payload = claims::payload(&self.parts.settings.issuer, grant, &token_id, issued_at, expires_at);
+        let issuer = &self.parts.settings.issuer;
         let keys = self.keys();
         let signer = keys.token_signer();
-        let jwt = jwt::sign(&**signer, jwt::GRANT_TOKEN_TYPE, &payload)?;
+        let jwt = match format {
+            TokenFormat::Biscuit => None,
+            TokenFormat::Jwt | TokenFormat::Both => {
+                let payload = claims::payload(issuer, grant, &token_id, issued_at, expires_at);
+                Some(jwt::sign(&**signer, jwt::GRANT_TOKEN_TYPE, &payload)?)
+            }
+        };
+        let biscuits = match format {
+            TokenFormat::Jwt => None,
+            TokenFormat::Biscuit | TokenFormat::Both => keys.biscuits(),
+        };
+        let biscuit = biscuits
+            .map(|biscuits| biscuits.mint(&Root::of(issuer, grant, &token_id, issued_at)))
+            .transpose()?;
+        let biscuit_key_id = biscuits.map(|biscuits| biscuits.signing_kid().to_owned());
+        let key_id = match (&jwt, &biscuit_key_id) {
+            (None, Some(kid)) => kid.clone(),
+            _ => signer.key_id().to_owned(),
+        };
+        let (jwt, biscuit) = match (jwt, biscuit) {
+            (Some(jwt), biscuit) => (jwt, biscuit),
+            (None, Some(biscuit)) => (biscuit, None),
+            (None, None) => return Err(SignError("there is no root key of Biscuits".into())),
+        };
         let refresh_token = new_secret(random, "ref_");
         let row = Token {
             id: token_id.clone(),
             grant_id: grant.id.clone(),
             developer_id: grant.developer_id.clone(),
-            key_id: signer.key_id().to_owned(),
+            key_id,
+            biscuit_key_id,
             issued_at,
             expires_at,
             revoked_at: None,
@@ -77,6 +124,7 @@ impl<S: Store> Grantex<S> {
             grant: grant.clone(),
             token_id,
             jwt,
+            biscuit,
             refresh_token,
             expires_at,
         };

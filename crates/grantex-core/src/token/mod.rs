@@ -1,5 +1,6 @@
 //! Tokens: made from grants, verified, renewed and revoked.
 
+pub mod biscuit;
 pub mod claims;
 #[cfg(feature = "aws-lc")]
 pub mod crypto;
@@ -15,7 +16,7 @@ mod verify;
 
 pub use exchange::{ExchangeCode, ExchangeError};
 pub use introspect::{Introspection, RevokeTokenError, TokenHint};
-pub use issue::IssuedToken;
+pub use issue::{FormatNotOffered, IssuedToken};
 pub use refresh::{IdempotencyKey, RefreshError, RefreshToken, Refreshed};
 pub use verify::{Authority, InvalidReason, RevocationStatus, StatusOfGrant, VerifiedToken};
 
@@ -34,8 +35,10 @@ pub struct Token {
     pub grant_id: GrantId,
     /// The tenant.
     pub developer_id: DeveloperId,
-    /// The key that signed it.
+    /// The key that signed it: the JWT, or the Biscuit when that is all there is.
     pub key_id: String,
+    /// The root key of the Biscuit, if there is one.
+    pub biscuit_key_id: Option<String>,
     /// `iat`, in whole seconds.
     pub issued_at: Timestamp,
     /// `exp`, in whole seconds.

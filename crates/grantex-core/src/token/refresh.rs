@@ -14,6 +14,7 @@ use crate::id::{AgentId, TokenId};
 use crate::policy::{PolicyAction, PolicyDenied};
 use crate::secret::{Secret, SecretHash};
 use crate::store::Store;
+use crate::token::biscuit::TokenFormat;
 use crate::token::issue::Minted;
 use crate::token::signer::SignError;
 use crate::token::verify::{Authority, ancestors_of, judge};
@@ -186,7 +187,7 @@ impl<S: Store> Grantex<S> {
         let now = self.now();
         presented.check(now)?;
         self.check_policies(ctx, developer, &presented).await?;
-        let minted = self.mint(ctx, &presented.record.grant, now)?;
+        let minted = self.mint(ctx, &presented.record.grant, TokenFormat::Jwt, now)?;
         match self
             .store_refresh(ctx, developer, command, &presented.record, minted)
             .await?

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::biscuit::BiscuitKeys;
 use crate::closed;
 use crate::error::Cause;
 use crate::secret::hex;
@@ -64,6 +65,7 @@ pub struct KeyRing {
     public: Vec<Value>,
     jwks: String,
     etag: String,
+    biscuits: Option<Arc<dyn BiscuitKeys>>,
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -93,7 +95,32 @@ impl KeyRing {
             public,
             jwks,
             etag,
+            biscuits: None,
         }
+    }
+
+    /// The same ring with root keys of Biscuits; without them there are no Biscuits.
+    #[must_use]
+    pub fn with_biscuits(mut self, biscuits: Option<Arc<dyn BiscuitKeys>>) -> Self {
+        self.biscuits = biscuits;
+        self
+    }
+
+    /// The root keys of Biscuits, if they are offered. They are not part of the JWK set, whose clients expect keys of JWTs.
+    pub fn biscuits(&self) -> Option<&Arc<dyn BiscuitKeys>> {
+        self.biscuits.as_ref()
+    }
+
+    /// Whether another ring signs and publishes the same: what a server asks that reads its keys again.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let roots = |ring: &Self| {
+            let biscuits = ring.biscuits.as_ref();
+            biscuits.map(|biscuits| (biscuits.signing_kid().to_owned(), biscuits.published().to_vec()))
+        };
+        self.etag == other.etag
+            && self.tokens.key_id() == other.tokens.key_id()
+            && self.sessions.key_id() == other.sessions.key_id()
+            && roots(self) == roots(other)
     }
 
     /// The key that signs grant tokens.

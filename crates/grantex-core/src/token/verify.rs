@@ -14,9 +14,10 @@ use crate::error::StoreError;
 use crate::event::{Event, VerifyStatus};
 use crate::grant::{Ancestor, Grant, GrantState, GrantStatus};
 use crate::grantex::Grantex;
-use crate::id::{GrantId, TokenId};
+use crate::id::{AgentId, GrantId, TokenId};
 use crate::secret::Secret;
 use crate::store::{Reads, Store};
+use crate::token::biscuit::{Chain, DID_PREFIX, agent_of_did};
 use crate::token::claims::Claims;
 use crate::token::{RevokeTokenError, TokenRecord, jwt};
 
@@ -27,6 +28,14 @@ pub struct VerifiedToken {
     pub claims: Claims,
     /// Its row and grant.
     pub record: TokenRecord,
+    /// Its blocks, if it is a Biscuit; the claims are then the intersection over them.
+    pub biscuit: Option<Box<Chain>>,
+}
+
+/// A token that is authentic.
+struct Opened {
+    claims: Claims,
+    chain: Option<Box<Chain>>,
 }
 
 /// Why a token is not good.
@@ -199,14 +208,12 @@ impl<S: Store> Grantex<S> {
     ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
         let _span = ctx.recording().span("grantex.token.verify");
         let opened = self.open_grant_token(token);
-        let token_id = opened.as_ref().ok().map(|claims| claims.token_id.clone());
-        let presented = opened
-            .as_ref()
-            .ok()
-            .filter(|claims| self.parts.detector.is_some() && claims.developer_id == developer.id);
+        let claims = opened.as_ref().ok().map(|opened| &opened.claims);
+        let token_id = claims.map(|claims| claims.token_id.clone());
+        let presented = claims.filter(|claims| self.parts.detector.is_some() && claims.developer_id == developer.id);
         let signal = presented.map(|claims| Presented::of(claims, client));
         let verdict = match opened {
-            Ok(claims) => self.judge_token(developer, claims, audience).await,
+            Ok(opened) => self.judge_token(developer, opened, audience).await,
             Err(reason) => Ok(Err(reason)),
         };
         let status = match &verdict {
@@ -224,8 +231,26 @@ impl<S: Store> Grantex<S> {
         verdict
     }
 
-    /// Signature, issuer, type and claims; says nothing of expiry or revocation.
-    fn open_grant_token(&self, token: &str) -> Result<Claims, InvalidReason> {
+    /// Signatures, issuer, type and claims; says nothing of expiry or revocation. A JWT has dots, a Biscuit has none.
+    fn open_grant_token(&self, token: &str) -> Result<Opened, InvalidReason> {
+        if token.contains('.') {
+            return self.open_jwt(token);
+        }
+        let keys = self.keys();
+        let chain = keys.biscuits().and_then(|biscuits| biscuits.open(token));
+        let chain = chain.ok_or(InvalidReason::Malformed)?;
+        let is_too_deep = chain.effective().depth > self.parts.settings.max_delegation_depth;
+        if chain.root.issuer != self.parts.settings.issuer || is_too_deep {
+            return Err(InvalidReason::Malformed);
+        }
+        let claims = Claims::read(chain.claims()).ok_or(InvalidReason::Malformed)?;
+        Ok(Opened {
+            claims,
+            chain: Some(Box::new(chain)),
+        })
+    }
+
+    fn open_jwt(&self, token: &str) -> Result<Opened, InvalidReason> {
         let authentic = jwt::open(&self.keys(), &self.parts.verified, token).ok_or(InvalidReason::Malformed)?;
         // Tokens of other kinds share the keys and must never pass for grant tokens.
         let is_grant_token = authentic.typ.as_deref() == Some(jwt::GRANT_TOKEN_TYPE);
@@ -233,7 +258,8 @@ impl<S: Store> Grantex<S> {
         if !is_grant_token || !is_ours {
             return Err(InvalidReason::Malformed);
         }
-        Claims::read(authentic.claims).ok_or(InvalidReason::Malformed)
+        let claims = Claims::read(authentic.claims).ok_or(InvalidReason::Malformed)?;
+        Ok(Opened { claims, chain: None })
     }
 
     /// What was read of a token, with what stands above its grant: one more read for a delegated grant.
@@ -256,9 +282,10 @@ impl<S: Store> Grantex<S> {
     async fn judge_token(
         &self,
         developer: &Developer,
-        claims: Claims,
+        opened: Opened,
         audience: Option<&str>,
     ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
+        let Opened { claims, chain } = opened;
         if claims.developer_id != developer.id {
             return Ok(Err(InvalidReason::Foreign));
         }
@@ -276,15 +303,56 @@ impl<S: Store> Grantex<S> {
         if record.token.revoked_at.is_some() {
             return Ok(Err(InvalidReason::Revoked));
         }
+        let is_for_nobody = chain.as_ref().is_some_and(|chain| chain.effective().is_for_nobody);
+        if let Some(chain) = &chain
+            && let Some(reason) = self.judge_blocks(developer, chain).await?
+        {
+            return Ok(Err(reason));
+        }
         Ok(match judge(&record.grant, record.agent_status, &ancestors, now) {
             Authority::Revoked => Err(InvalidReason::Revoked),
             Authority::Suspended => Err(InvalidReason::Suspended),
             Authority::Expired => Err(InvalidReason::Expired),
+            Authority::InForce if is_for_nobody => Err(InvalidReason::Audience),
             Authority::InForce if audience.is_some() && claims.audience.as_deref() != audience => {
                 Err(InvalidReason::Audience)
             }
-            Authority::InForce => Ok(VerifiedToken { claims, record }),
+            Authority::InForce => Ok(VerifiedToken {
+                claims,
+                record,
+                biscuit: chain,
+            }),
         })
+    }
+
+    /// What stands in the way of a Biscuit's blocks: one of them is revoked, or an agent that it was handed to may not act.
+    /// Agents of other servers are taken at their word. One read, and one more for each agent of this server.
+    async fn judge_blocks(&self, developer: &Developer, chain: &Chain) -> Result<Option<InvalidReason>, StoreError> {
+        let developer = developer.id.clone();
+        let ids: Vec<String> = chain.revocation_ids().map(str::to_owned).collect();
+        let ours = chain.handed_to().filter(|did| did.starts_with(DID_PREFIX));
+        let agents: Vec<Option<AgentId>> = ours.map(agent_of_did).collect();
+        self.store
+            .read(move |tx| {
+                Box::pin(async move {
+                    if tx.is_any_block_revoked(&developer, &ids).await? {
+                        return Ok(Some(InvalidReason::Revoked));
+                    }
+                    for id in agents {
+                        let agent = match id {
+                            Some(id) => tx.agent(&developer, &id).await?,
+                            None => None,
+                        };
+                        match agent.map(|agent| agent.status) {
+                            Some(AgentStatus::Active) => {}
+                            Some(AgentStatus::Suspended) => return Ok(Some(InvalidReason::Suspended)),
+                            None => return Ok(Some(InvalidReason::Revoked)),
+                        }
+                    }
+                    Ok(None)
+                })
+            })
+            .await
     }
 
     /// The state of a grant, a token, or a token of a grant, read from the authoritative store.
@@ -360,6 +428,27 @@ impl<S: Store> Grantex<S> {
             status,
             expires_at: Some(grant.expires_at),
         })
+    }
+
+    /// Revokes a block of Biscuits with all that was derived from it; what it was derived from stays good. Blocks are made
+    /// without this server, so any id is accepted; revoking it again changes nothing.
+    pub async fn revoke_block(&self, ctx: &Context, developer: &Developer, id: String) -> Result<(), StoreError> {
+        self.transact(ctx, Some(&developer.id), move |unit| {
+            Box::pin(async move {
+                let developer = unit.developer()?.clone();
+                if unit.tx.revoke_block(&developer, &id, unit.now).await? {
+                    unit.record(Event::BlockRevoked { revocation_id: id });
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The chain of a Biscuit of this developer, whatever became of it since.
+    pub(super) fn open_own_biscuit(&self, developer: &Developer, token: &str) -> Option<Box<Chain>> {
+        let opened = self.open_grant_token(token).ok()?;
+        opened.chain.filter(|chain| chain.root.developer_id == developer.id)
     }
 
     /// Revokes one access token; its grant and refresh token stay good.

@@ -2,6 +2,7 @@ use grantex_core::agent::AgentStatus;
 use grantex_core::clock::Lifetime;
 use grantex_core::grant::{Delegate, DelegateError};
 use grantex_core::token::InvalidReason;
+use grantex_core::token::biscuit::TokenFormat;
 use serde_json::json;
 
 use crate::support::{World, scopes};
@@ -54,6 +55,7 @@ async fn a_child_never_outlives_its_parents_token() {
         sub_agent_id: Some(agent.id.clone()),
         scopes: scopes(&["read"]),
         expires_in: Lifetime::days(30),
+        format: TokenFormat::Jwt,
     };
     let child = world
         .grantex
@@ -115,6 +117,7 @@ async fn parent_and_sub_agent_must_be_in_force() {
         sub_agent_id: Some(agent.id.clone()),
         scopes: scopes(&["read"]),
         expires_in: Lifetime::hours(1),
+        format: TokenFormat::Jwt,
     };
     let refused = world.grantex.delegate(&world.ctx(), &stranger, command).await;
     assert!(matches!(refused, Err(DelegateError::ForeignParent)));

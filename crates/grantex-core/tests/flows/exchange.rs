@@ -4,6 +4,7 @@ use grantex_core::event::{Event, ExchangeStatus};
 use grantex_core::grant::GrantStatus;
 use grantex_core::plan::Plan;
 use grantex_core::testing::StoreFailure;
+use grantex_core::token::biscuit::TokenFormat;
 use grantex_core::token::pkce::{CodeChallenge, CodeVerifier};
 use grantex_core::token::{ExchangeCode, ExchangeError, InvalidReason};
 
@@ -53,6 +54,7 @@ async fn a_code_works_for_its_agent_and_developer_only() {
         agent_id: Some(agent.id.clone()),
         verifier: None,
         redirect_uri: None,
+        format: TokenFormat::Jwt,
     };
     let answer = world.grantex.exchange_code(&world.ctx(), &stranger, command).await;
     assert!(matches!(answer, Err(ExchangeError::InvalidCode)));
@@ -152,6 +154,7 @@ async fn a_challenge_must_be_met_and_a_failure_does_not_burn_the_code() {
             agent_id: Some(agent.id.clone()),
             verifier,
             redirect_uri: None,
+            format: TokenFormat::Jwt,
         };
         world
             .grantex
@@ -183,6 +186,7 @@ async fn a_redirect_uri_is_compared_when_it_is_sent() {
             agent_id: Some(agent.id.clone()),
             verifier: None,
             redirect_uri: redirect_uri.map(str::to_owned),
+            format: TokenFormat::Jwt,
         };
         world
             .grantex
@@ -280,6 +284,7 @@ async fn a_caller_that_gave_up_in_time_gets_nothing_done() {
         agent_id: Some(agent.id.clone()),
         verifier: None,
         redirect_uri: None,
+        format: TokenFormat::Jwt,
     };
     assert!(
         world

@@ -16,6 +16,7 @@ use grantex_core::scope::Scopes;
 use grantex_core::secret::Secret;
 use grantex_core::store::StoredEvent;
 use grantex_core::testing::{LogLines, ManualClock, MemoryStore, Recorder, SeededRandom};
+use grantex_core::token::biscuit::TokenFormat;
 use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::{Algorithm, KeyRing, Signer, Verifier};
 use grantex_core::token::{ExchangeCode, ExchangeError, InvalidReason, IssuedToken, VerifiedToken};
@@ -200,6 +201,7 @@ impl World {
             agent_id: Some(agent.id.clone()),
             verifier: None,
             redirect_uri: None,
+            format: TokenFormat::Jwt,
         };
         self.grantex.exchange_code(&self.ctx(), &self.developer, command).await
     }
@@ -220,6 +222,7 @@ impl World {
             sub_agent_id: Some(agent.id.clone()),
             scopes: scopes(asked),
             expires_in: Lifetime::hours(1),
+            format: TokenFormat::Jwt,
         };
         self.grantex.delegate(&self.ctx(), &self.developer, command).await
     }

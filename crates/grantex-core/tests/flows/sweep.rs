@@ -100,6 +100,7 @@ async fn the_janitor_removes_what_is_over_and_nothing_else() {
             auth_requests: 1,
             tokens: 2,
             replays: 0,
+            blocks: 0,
             events: 3,
             anomalies: 0,
             deliveries: 0

@@ -6,6 +6,7 @@ use grantex_core::audit::{AuditFilter, Chain, chain};
 use grantex_core::clock::Clock as _;
 use grantex_core::context::Context;
 use grantex_core::event::filter::EventFilter;
+use grantex_core::token::biscuit::TokenFormat;
 use grantex_core::trace::{Recording, TraceContext};
 use grantex_core::webhook::CreateWebhook;
 
@@ -39,6 +40,7 @@ async fn audit_entries_and_deliveries_carry_the_trace_beside_what_is_hashed() {
         agent_id: Some(agent.id.clone()),
         verifier: None,
         redirect_uri: None,
+        format: TokenFormat::Jwt,
     };
     world
         .grantex

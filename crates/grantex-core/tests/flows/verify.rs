@@ -6,6 +6,7 @@ use grantex_core::event::{Event, VerifyStatus};
 use grantex_core::grant::Delegate;
 use grantex_core::scope::{MAX_SCOPE_LENGTH, MAX_SCOPES, Scopes};
 use grantex_core::secret::Secret;
+use grantex_core::token::biscuit::TokenFormat;
 use grantex_core::token::{Introspection, InvalidReason, RevocationStatus};
 
 use crate::support::{World, key_ring};
@@ -224,6 +225,7 @@ async fn the_largest_token_that_can_be_issued_is_not_too_long_to_be_verified() {
             sub_agent_id: Some(agent.id.clone()),
             scopes: token.grant.scopes.clone(),
             expires_in: Lifetime::hours(1),
+            format: TokenFormat::Jwt,
         };
         token = world
             .grantex

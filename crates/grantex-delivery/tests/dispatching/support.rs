@@ -17,6 +17,7 @@ use grantex_core::scope::Scopes;
 use grantex_core::store::BoxFuture;
 use grantex_core::testing::{ManualClock, MemoryStore, Recorder, SeededRandom};
 use grantex_core::token::ExchangeCode;
+use grantex_core::token::biscuit::TokenFormat;
 use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::{Algorithm, KeyRing};
 use grantex_core::webhook::send::{Outgoing, Received, SendError, Sender};
@@ -285,6 +286,7 @@ impl World {
             agent_id: Some(self.agent.id.clone()),
             verifier: None,
             redirect_uri: None,
+            format: TokenFormat::Jwt,
         };
         let issued = self.grantex.exchange_code(&self.ctx(), &self.developer, exchange).await;
         issued.unwrap().grant.id

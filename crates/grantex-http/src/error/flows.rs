@@ -164,6 +164,7 @@ impl From<ExchangeError> for ApiError {
             | ExchangeError::VerifierMismatch
             | ExchangeError::RedirectUriMismatch => Self::bad_request(error.to_string()).oauth("invalid_grant"),
             ExchangeError::PolicyDenied(denied) => denied.into(),
+            ExchangeError::FormatNotOffered(error) => Self::field("tokenFormat", &format!("cannot be had: {error}")),
             ExchangeError::PlanLimit(limit) => limit.into(),
             ExchangeError::Signing(error) => Self::internal(error),
             ExchangeError::Store(error) => error.into(),
@@ -223,6 +224,10 @@ impl From<DelegateError> for ApiError {
             DelegateError::ParentInactive => Self::bad_request(error.to_string()),
             DelegateError::TooLong { limit } => Self::field("expiresIn", &format!("must be at most {limit}")),
             DelegateError::PolicyDenied(denied) => denied.into(),
+            DelegateError::ParentNarrowed => {
+                Self::field("parentGrantToken", &format!("cannot be handed on here: {error}"))
+            }
+            DelegateError::FormatNotOffered(error) => Self::field("tokenFormat", &format!("cannot be had: {error}")),
             DelegateError::PlanLimit(limit) => limit.into(),
             DelegateError::Signing(error) => Self::internal(error),
             DelegateError::Store(error) => error.into(),

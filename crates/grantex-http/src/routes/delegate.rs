@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::authorize::lifetime;
-use super::token::{Issued, Jwt, TokenAnswer};
+use super::token::{Format, Issued, Jwt, TokenAnswer};
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint};
 use crate::error::ApiError;
@@ -46,6 +46,10 @@ pub(crate) struct DelegateBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false, pattern = r"^\d+[smhd]$")]
     expires_in: Option<String>,
+    /// `jwt` (the default), `biscuit`, or `both`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false, pattern = "^(jwt|biscuit|both)$")]
+    token_format: Option<Format>,
     #[serde(default, rename = "credentialFormat")]
     #[schema(ignore)]
     _credential_format: Only<Jwt>,
@@ -61,6 +65,7 @@ impl TryFrom<DelegateBody> for Delegate {
             scopes: Scopes::parse_some(body.scopes)
                 .map_err(|error| ApiError::field("scopes", &format!("cannot be accepted: {error}")))?,
             expires_in: lifetime(body.expires_in.as_deref().unwrap_or(DEFAULT_LIFETIME))?,
+            format: body.token_format.unwrap_or_default().0,
         })
     }
 }
@@ -74,6 +79,7 @@ pub(crate) async fn delegate<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
     Issued {
         grant: &child.grant,
         jwt: &child.jwt,
+        biscuit: child.biscuit.as_ref(),
         refresh_token: &child.refresh_token,
         expires_at: child.expires_at,
     }

@@ -19,6 +19,13 @@ pub(crate) const JWKS: Endpoint = Endpoint::get(
 )
 .limited_by(AddressLimit::Exempt)
 .gives(200, any_object);
+pub(crate) const BISCUIT_KEYS: Endpoint = Endpoint::get(
+    "/.well-known/biscuit-keys.json",
+    Access::Public,
+    "The public root keys of Biscuits: JWKs (RFC 8037) with the number by which tokens name them",
+)
+.limited_by(AddressLimit::Exempt)
+.gives(200, any_object);
 pub(crate) const DID: Endpoint =
     Endpoint::get("/.well-known/did.json", Access::Public, "The server's own DID document").gives(200, any_object);
 pub(crate) const METADATA: Endpoint = Endpoint::get(
@@ -51,12 +58,20 @@ pub(crate) async fn jwks<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     Ok(response)
 }
 
+/// No keys where Biscuits are not offered: there are none to verify.
+pub(crate) async fn biscuit_keys<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
+    let keys = call.grantex.keys();
+    let published = keys.biscuits().map(|biscuits| biscuits.published()).unwrap_or_default();
+    cached(&json!({"keys": published}))
+}
+
 pub(crate) async fn did<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let did = format!("did:web:{}", call.app.settings.did_web_domain);
     let keys = call.grantex.keys();
     let mut ids: Vec<String> = Vec::new();
     let mut methods: Vec<Value> = Vec::new();
-    for key in keys.public_keys() {
+    let biscuits = keys.biscuits().map(|biscuits| biscuits.published()).unwrap_or_default();
+    for key in keys.public_keys().iter().chain(biscuits) {
         let id = format!("{did}#{}", key.get("kid").and_then(Value::as_str).unwrap_or_default());
         methods.push(json!({"id": id, "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": key}));
         ids.push(id);

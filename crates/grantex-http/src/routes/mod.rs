@@ -105,6 +105,7 @@ table! {
     principal::AUDIT => principal::audit,
     health::READY => health::ready,
     health::METRICS => health::metrics,
+    discovery::BISCUIT_KEYS => discovery::biscuit_keys,
     discovery::DID => discovery::did,
     discovery::METADATA => discovery::metadata,
     discovery::OPENAPI => discovery::openapi,

@@ -3,7 +3,9 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use grantex_core::clock::Timestamp;
+use grantex_core::error::StoreError;
 use grantex_core::store::Store;
+use grantex_core::token::biscuit::parse_revocation_id;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,14 +14,17 @@ use crate::call::Call;
 use crate::endpoint::{Access, AddressLimit, Endpoint, Parameter};
 use crate::error::ApiError;
 use crate::etag;
-use crate::extract::Text;
+use crate::extract::{Text, present};
 use crate::openapi::schema;
 
-pub(crate) const REVOKE: Endpoint =
-    Endpoint::post("/v1/tokens/revoke", Access::Key, "Revokes one token; its grant stays")
-        .takes(schema::<RevokeBody>)
-        .gives_nothing(204)
-        .refuses(&[400, 404]);
+pub(crate) const REVOKE: Endpoint = Endpoint::post(
+    "/v1/tokens/revoke",
+    Access::Key,
+    "Revokes one token, or one block of Biscuits with all that was derived from it; the grant stays",
+)
+.takes(schema::<RevokeBody>)
+.gives_nothing(204)
+.refuses(&[400, 404]);
 pub(crate) const STATUS: Endpoint = Endpoint::get(
     "/v1/revocations/status",
     Access::Key,
@@ -39,12 +44,18 @@ pub(crate) const STATUS: Endpoint = Endpoint::get(
 .gives(200, schema::<StatusAnswer>)
 .refuses(&[400]);
 
-/// A token to revoke.
+/// A token or block to revoke.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct RevokeBody {
-    /// The token's `jti`.
-    #[schema(value_type = String, min_length = 1, max_length = 512)]
-    jti: Text<1, 512>,
+    /// The token's `jti`: this or `revocationId` is required.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 512)]
+    jti: Option<Text<1, 512>>,
+    /// A block's signature in hexadecimal digits, as a Biscuit tells it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, min_length = 128, max_length = 128)]
+    revocation_id: Option<String>,
 }
 
 /// Whether a grant or token is in force.
@@ -70,8 +81,22 @@ pub(crate) struct StatusAnswer<'a> {
 pub(crate) async fn revoke<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, ApiError> {
     let developer = call.developer()?;
     let body: RevokeBody = call.json().await?;
-    call.write(|grantex, ctx| async move { grantex.revoke_access_token(&ctx, &developer, &body.jti.0).await })
-        .await?;
+    match (body.jti, body.revocation_id) {
+        (Some(jti), None) => {
+            call.write(|grantex, ctx| async move { grantex.revoke_access_token(&ctx, &developer, &jti.0).await })
+                .await?;
+        }
+        (None, Some(id)) => {
+            let id = parse_revocation_id(&id)
+                .ok_or_else(|| ApiError::field("revocationId", "must be 128 hexadecimal digits"))?;
+            let flow = |grantex: grantex_core::Grantex<S>, ctx| async move {
+                grantex.revoke_block(&ctx, &developer, id).await
+            };
+            call.write::<(), StoreError, _>(flow).await?;
+        }
+        (None, None) => return Err(ApiError::field("jti", "is required, or `revocationId`")),
+        (Some(_), Some(_)) => return Err(ApiError::field("revocationId", "cannot be sent together with `jti`")),
+    }
     answer::no_content()
 }
 

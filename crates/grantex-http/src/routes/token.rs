@@ -7,9 +7,11 @@ use grantex_core::grant::Grant;
 use grantex_core::id::AgentId;
 use grantex_core::secret::Secret;
 use grantex_core::store::Store;
+use grantex_core::token::biscuit::TokenFormat;
 use grantex_core::token::pkce::CodeVerifier;
 use grantex_core::token::{ExchangeCode, IdempotencyKey, RefreshToken};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer;
@@ -50,6 +52,18 @@ impl OnlyValue for Jwt {
     const VALUE: &'static str = "jwt";
 }
 
+/// What an access token is made as.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Format(pub(crate) TokenFormat);
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let format = TokenFormat::parse(&text).map(Self);
+        format.ok_or_else(|| D::Error::custom("must be jwt, biscuit or both"))
+    }
+}
+
 /// A code to exchange.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -66,6 +80,10 @@ pub(crate) struct ExchangeBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
     redirect_uri: Option<String>,
+    /// `jwt` (the default), `biscuit`, or `both`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false, pattern = "^(jwt|biscuit|both)$")]
+    token_format: Option<Format>,
     #[serde(default, rename = "credentialFormat")]
     #[schema(ignore)]
     _credential_format: Only<Jwt>,
@@ -96,13 +114,21 @@ struct TokenForm {
     /// The agent's id.
     #[serde(default)]
     client_id: Option<String>,
+    /// `jwt`, `biscuit` or `both`.
+    #[serde(default)]
+    token_format: Option<Format>,
 }
 
 /// A grant's tokens.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TokenAnswer<'a> {
+    /// A JWT, or a Biscuit if that is all that was asked for.
     grant_token: &'a str,
+    /// If both were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    biscuit_token: Option<&'a str>,
     /// When the token ends.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
@@ -116,6 +142,8 @@ pub(crate) struct TokenAnswer<'a> {
 #[derive(Debug, Serialize)]
 struct OAuthTokenAnswer<'a> {
     access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    biscuit_token: Option<&'a str>,
     token_type: &'static str,
     expires_in: i64,
     refresh_token: &'a str,
@@ -126,6 +154,7 @@ struct OAuthTokenAnswer<'a> {
 pub(super) struct Issued<'a> {
     pub(super) grant: &'a Grant,
     pub(super) jwt: &'a Secret<String>,
+    pub(super) biscuit: Option<&'a Secret<String>>,
     pub(super) refresh_token: &'a Secret<String>,
     pub(super) expires_at: Timestamp,
 }
@@ -134,6 +163,7 @@ impl Issued<'_> {
     pub(super) fn answer(&self) -> Result<HttpResponse, ApiError> {
         answer::created(&TokenAnswer {
             grant_token: self.jwt.expose(),
+            biscuit_token: self.biscuit.map(|biscuit| biscuit.expose().as_str()),
             expires_at: self.expires_at,
             scopes: self.grant.scopes.as_slice(),
             refresh_token: self.refresh_token.expose(),
@@ -144,6 +174,7 @@ impl Issued<'_> {
     fn oauth_answer(&self, now: Timestamp) -> Result<HttpResponse, ApiError> {
         answer::ok(&OAuthTokenAnswer {
             access_token: self.jwt.expose(),
+            biscuit_token: self.biscuit.map(|biscuit| biscuit.expose().as_str()),
             token_type: "Bearer",
             expires_in: self.expires_at.since(now).as_seconds(),
             refresh_token: self.refresh_token.expose(),
@@ -165,11 +196,13 @@ pub(crate) async fn exchange<S: Store>(call: &mut Call<S>) -> Result<HttpRespons
         // A verifier of impossible form is as good as none: it is asked for when there was a challenge, and ignored when not.
         verifier: body.code_verifier.as_deref().and_then(CodeVerifier::parse),
         redirect_uri: body.redirect_uri,
+        format: body.token_format.unwrap_or_default().0,
     };
     let issued = exchange_code(call, command).await?;
     Issued {
         grant: &issued.grant,
         jwt: &issued.jwt,
+        biscuit: issued.biscuit.as_ref(),
         refresh_token: &issued.refresh_token,
         expires_at: issued.expires_at,
     }
@@ -199,6 +232,7 @@ pub(crate) async fn refresh<S: Store>(call: &mut Call<S>) -> Result<HttpResponse
     Issued {
         grant: &refreshed.grant,
         jwt: &refreshed.jwt,
+        biscuit: None,
         refresh_token: &refreshed.refresh_token,
         expires_at: refreshed.expires_at,
     }
@@ -253,12 +287,14 @@ async fn oauth_exchange<S: Store>(call: &mut Call<S>, form: TokenForm) -> Result
         agent_id,
         verifier: form.code_verifier.as_deref().and_then(CodeVerifier::parse),
         redirect_uri: form.redirect_uri,
+        format: form.token_format.unwrap_or_default().0,
     };
     let issued = exchange_code(call, command).await?;
     let now = call.grantex.now();
     Issued {
         grant: &issued.grant,
         jwt: &issued.jwt,
+        biscuit: issued.biscuit.as_ref(),
         refresh_token: &issued.refresh_token,
         expires_at: issued.expires_at,
     }
@@ -280,6 +316,7 @@ async fn oauth_refresh<S: Store>(call: &mut Call<S>, form: TokenForm) -> Result<
     Issued {
         grant: &refreshed.grant,
         jwt: &refreshed.jwt,
+        biscuit: None,
         refresh_token: &refreshed.refresh_token,
         expires_at: refreshed.expires_at,
     }

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use actix_web::HttpResponse;
 use grantex_core::clock::Timestamp;
 use grantex_core::store::Store;
+use grantex_core::token::biscuit::{Ceiling, TokenFormat};
 use grantex_core::token::jwt::MAX_TOKEN_LENGTH;
 use grantex_core::token::{InvalidReason, VerifiedToken};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::answer;
@@ -82,6 +84,26 @@ pub(crate) struct VerifyAnswer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     expires_at: Option<Timestamp>,
+    /// `biscuit` for a Biscuit; what is told of scopes, agent and end is then the intersection over its blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    token_format: Option<&'static str>,
+    /// Whom a Biscuit is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    audience: Option<&'a str>,
+    /// The most that may be spent at once by the holder of a Biscuit: `currency`, and `amount` in its smallest unit. All hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<Object>>, nullable = false)]
+    spending_ceilings: Vec<Ceiling>,
+    /// How often a Biscuit's authority was handed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    delegation_depth: Option<u32>,
+    /// The blocks of a Biscuit, first one first: `revocationId`, and what each says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<Object>>, nullable = false)]
+    blocks: Vec<Value>,
 }
 
 /// Whether a token is good, with its claims or the reason.
@@ -107,8 +129,25 @@ pub(crate) async fn verify<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
             principal: Some(&verified.claims.principal_id),
             agent: Some(&verified.claims.agent_did),
             expires_at: Some(verified.claims.expires_at),
+            ..biscuit(verified)
         }),
         Err(_) => answer::ok(&VerifyAnswer::default()),
+    }
+}
+
+/// What is told of Biscuits only.
+fn biscuit(verified: &VerifiedToken) -> VerifyAnswer<'_> {
+    let Some(chain) = &verified.biscuit else {
+        return VerifyAnswer::default();
+    };
+    let effective = chain.effective();
+    VerifyAnswer {
+        token_format: Some(TokenFormat::Biscuit.as_str()),
+        audience: verified.claims.audience.as_deref(),
+        spending_ceilings: effective.ceilings,
+        delegation_depth: Some(effective.depth),
+        blocks: chain.described(),
+        ..VerifyAnswer::default()
     }
 }
 

@@ -43,11 +43,18 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
     (
         "POST",
         "/v1/token",
-        &["code", "agentId", "codeVerifier", "redirectUri", "credentialFormat"],
+        &[
+            "code",
+            "agentId",
+            "codeVerifier",
+            "redirectUri",
+            "credentialFormat",
+            "tokenFormat",
+        ],
     ),
     ("POST", "/v1/token/refresh", &["refreshToken", "agentId"]),
     ("POST", "/v1/tokens/verify", &["token", "audience", "clientIp"]),
-    ("POST", "/v1/tokens/revoke", &["jti"]),
+    ("POST", "/v1/tokens/revoke", &["jti", "revocationId"]),
     ("POST", "/v1/grants/verify", &["token", "audience", "clientIp"]),
     (
         "POST",
@@ -58,6 +65,7 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
             "scopes",
             "expiresIn",
             "credentialFormat",
+            "tokenFormat",
         ],
     ),
     (

@@ -32,15 +32,23 @@ async fn the_keys_are_public_cacheable_and_unlimited() {
 }
 
 #[actix_web::test]
-async fn the_did_document_holds_the_same_key() {
+async fn the_did_document_holds_the_same_keys() {
     let app = TestApp::start().await;
     let key = app.get("/.well-known/jwks.json").send().await.expect(200)["keys"][0].clone();
-    let method = format!("did:web:auth.example#{}", key["kid"].as_str().unwrap());
+    let root = app.get("/.well-known/biscuit-keys.json").send().await.expect(200)["keys"][0].clone();
+    assert_eq!(
+        (&root["kty"], &root["crv"], &root["alg"]),
+        (&json!("OKP"), &json!("Ed25519"), &json!("EdDSA"))
+    );
+    assert!(root["biscuitKeyId"].is_u64());
+    let id = |key: &serde_json::Value| format!("did:web:auth.example#{}", key["kid"].as_str().unwrap());
+    let (method, biscuit) = (id(&key), id(&root));
     let expected = json!({
         "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1"],
         "id": "did:web:auth.example",
-        "verificationMethod": [{"id": method, "type": "JsonWebKey2020", "controller": "did:web:auth.example", "publicKeyJwk": key}],
-        "authentication": [method], "assertionMethod": [method],
+        "verificationMethod": [{"id": method, "type": "JsonWebKey2020", "controller": "did:web:auth.example", "publicKeyJwk": key},
+            {"id": biscuit, "type": "JsonWebKey2020", "controller": "did:web:auth.example", "publicKeyJwk": root}],
+        "authentication": [method, biscuit], "assertionMethod": [method, biscuit],
         "service": [
             {"id": "did:web:auth.example#jwks", "type": "JsonWebKeySet", "serviceEndpoint": "https://auth.example/.well-known/jwks.json"},
             {"id": "did:web:auth.example#grant-protocol", "type": "GrantexProtocol", "serviceEndpoint": "https://auth.example/v1"},

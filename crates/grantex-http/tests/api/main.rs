@@ -14,6 +14,7 @@ mod agents;
 mod anomalies;
 mod audit;
 mod authorize;
+mod biscuits;
 mod bodies;
 mod boundary;
 mod clients;

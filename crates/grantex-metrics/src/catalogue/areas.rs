@@ -108,6 +108,7 @@ areas! {
         );
         DELEGATIONS = Metric::counter("grantex_token_delegations_total", "First tokens of delegated grants.");
         TOKENS_REVOKED = Metric::counter("grantex_tokens_revoked_total", "Access tokens revoked on their own, without their grant.");
+        BLOCKS_REVOKED = Metric::counter("grantex_token_blocks_revoked_total", "Blocks of Biscuits revoked, each with what was derived from it.");
         REUSE = Metric::counter(
             "grantex_reuse_detected_total",
             "Second uses of a code or refresh token that were taken for theft.",
@@ -202,7 +203,7 @@ areas! {
             .labelled(&[Label { name: "endpoint", values: Values::Routes }]);
     }
     keys: "Signing keys" {
-        SIGNING = Metric::gauge("grantex_signing_keys", "Published signing keys, by what they are doing.")
+        SIGNING = Metric::gauge("grantex_signing_keys", "Published signing keys of JWTs, by what they are doing.")
             .labelled(&[Label::closed("state", SigningKeyState::texts)]);
     }
     webhooks: "Webhooks" {

@@ -79,6 +79,7 @@ columns!(Tokens, TokenRow, "tokens", {
     replay_key_hash: Option<String> => Nullable<Text>,
     replay_sealed: Option<String> => Nullable<Text>,
     ends_at: i64 => BigInt,
+    biscuit_key_id: Option<String> => Nullable<Text>,
 });
 
 columns!(Audit, AuditRow, "audit_entries", {

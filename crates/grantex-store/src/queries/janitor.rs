@@ -19,6 +19,8 @@ const TOKENS: &str = "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens \
     WHERE key_id = $1 AND ends_at < $2 ORDER BY ends_at LIMIT $3)";
 const REPLAYS: &str = "UPDATE tokens SET replay_sealed = NULL WHERE id IN (SELECT id FROM tokens \
     WHERE replay_sealed IS NOT NULL AND refresh_used_at < $1 ORDER BY refresh_used_at LIMIT $2)";
+const REVOKED_BLOCKS: &str = "DELETE FROM revoked_blocks WHERE (developer_id, revocation_id) IN \
+    (SELECT developer_id, revocation_id FROM revoked_blocks WHERE revoked_at < $1 ORDER BY revoked_at LIMIT $2)";
 const EVENTS: &str = "DELETE FROM events WHERE (developer_id, seq) IN \
     (SELECT developer_id, seq FROM events WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
 const DELIVERED: &str = "DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries \
@@ -61,6 +63,10 @@ impl JanitorWrites for ConnTx<'_> {
 
     async fn remove_replays(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.sweep(REPLAYS, before, limit).await
+    }
+
+    async fn remove_revoked_blocks(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.sweep(REVOKED_BLOCKS, before, limit).await
     }
 
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

@@ -33,7 +33,12 @@ impl KeyReads for ConnTx<'_> {
         let live = tokens::table
             .filter(tokens::key_id.eq(kid))
             .filter(tokens::expires_at.gt(now.as_millis()));
-        let found = select(exists(live)).get_result(self.conn().await?).await;
+        let live_biscuit = tokens::table
+            .filter(tokens::biscuit_key_id.eq(kid))
+            .filter(tokens::expires_at.gt(now.as_millis()));
+        let found = select(exists(live).or(exists(live_biscuit)))
+            .get_result(self.conn().await?)
+            .await;
         self.note(found)
     }
 }

@@ -8,6 +8,7 @@ mod agents;
 mod anomalies;
 mod audit;
 mod auth_requests;
+mod blocks;
 mod developers;
 mod events;
 mod grants;

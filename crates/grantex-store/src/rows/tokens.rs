@@ -25,6 +25,7 @@ pub(crate) struct TokenRow {
     pub replay_key_hash: Option<String>,
     pub replay_sealed: Option<String>,
     pub ends_at: i64,
+    pub biscuit_key_id: Option<String>,
 }
 
 impl TryFrom<TokenRow> for Token {
@@ -53,6 +54,7 @@ impl TryFrom<TokenRow> for Token {
             grant_id: place.expect("grant_id", GrantId::parse(&row.grant_id))?,
             developer_id: place.expect("developer_id", DeveloperId::parse(&row.developer_id))?,
             key_id: row.key_id,
+            biscuit_key_id: row.biscuit_key_id,
             issued_at: Timestamp::from_millis(row.issued_at),
             expires_at: Timestamp::from_millis(row.expires_at),
             revoked_at: instant(row.revoked_at),
@@ -82,6 +84,7 @@ impl From<&Token> for TokenRow {
             replay_key_hash: replay.map(|replay| replay.key_hash.as_str().to_owned()),
             replay_sealed: replay.and_then(|replay| replay.sealed.clone()),
             ends_at: token.expires_at.max(token.refresh_expires_at).as_millis(),
+            biscuit_key_id: token.biscuit_key_id.clone(),
         }
     }
 }

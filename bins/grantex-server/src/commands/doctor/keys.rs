@@ -5,6 +5,7 @@ use std::sync::Arc;
 use grantex_core::clock::{Clock, Lifetime};
 use grantex_core::error::chain;
 use grantex_core::store::{KeyState, StoredKey};
+use grantex_core::token::biscuit;
 use grantex_store::AnyStore;
 
 use super::findings::Findings;
@@ -70,23 +71,57 @@ pub async fn look(
     }
     let what = format!("{} published, {} signs", stored.len(), signer.key_id());
     findings.ok("signing keys", what)?;
-    if let Some(key) = stored.iter().find(|key| key.kid == signer.key_id()) {
-        age(key, &stored, max_age, &**clock, findings)?;
+    let kids = [
+        (Kind::Signing, Some(signer.key_id())),
+        (Kind::Root, ring.biscuits().map(|biscuits| biscuits.signing_kid())),
+    ];
+    for (kind, kid) in kids {
+        if let Some(key) = stored.iter().find(|key| Some(key.kid.as_str()) == kid) {
+            age(&kind, key, &stored, max_age, &**clock, findings)?;
+        }
     }
     Ok(())
 }
 
+/// What a key signs.
+enum Kind {
+    /// JWTs.
+    Signing,
+    /// First blocks of Biscuits.
+    Root,
+}
+
+impl Kind {
+    /// The name of the check, what the key is called, and the advice.
+    fn words(&self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Signing => (
+                "key age",
+                "the signing key",
+                "run: grantex-server keys rotate; tokens that the old key signed stay valid (docs/keys.md)",
+            ),
+            Self::Root => (
+                "root key age",
+                "the root key of Biscuits",
+                "run: grantex-server keys rotate --biscuit; Biscuits of the old key stay valid (docs/keys.md)",
+            ),
+        }
+    }
+}
+
 fn age(
+    kind: &Kind,
     key: &StoredKey,
     stored: &[StoredKey],
     max_age: Lifetime,
     clock: &dyn Clock,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
+    let (name, called, advice) = kind.words();
     let now = clock.now();
     let ahead = key.created_at.since(now);
     if ahead > Lifetime::seconds(60) {
-        let what = format!("the signing key was made {} s in the future", ahead.as_seconds());
+        let what = format!("{called} was made {} s in the future", ahead.as_seconds());
         return findings.failed(
             "clock",
             what,
@@ -95,19 +130,16 @@ fn age(
     }
     let age = now.since(key.created_at);
     let what = format!(
-        "the signing key was made {} days ago, on {}",
+        "{called} was made {} days ago, on {}",
         age.as_seconds() / 86_400,
         key.created_at
     );
-    let is_followed = stored
+    let mut alike = stored
         .iter()
-        .any(|other| other.state == KeyState::Active && other.activates_at > now);
+        .filter(|other| (other.algorithm == biscuit::ALGORITHM) == (key.algorithm == biscuit::ALGORITHM));
+    let is_followed = alike.any(|other| other.state == KeyState::Active && other.activates_at > now);
     if age > max_age && !is_followed {
-        return findings.warning(
-            "key age",
-            what,
-            "run: grantex-server keys rotate; tokens that the old key signed stay valid (docs/keys.md)",
-        );
+        return findings.warning(name, what, advice);
     }
-    findings.ok("key age", what)
+    findings.ok(name, what)
 }

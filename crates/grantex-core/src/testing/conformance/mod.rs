@@ -26,6 +26,7 @@ mod anomalies;
 mod audit;
 mod auth_requests;
 mod authority;
+mod blocks;
 mod deliveries;
 mod developers;
 mod events;
@@ -167,6 +168,11 @@ case_list! {
         a_refresh_token_is_used_once,
         a_kept_answer_can_be_forgotten,
         a_token_is_revoked_once_and_by_its_developer,
+    }
+    blocks {
+        a_block_is_revoked_once_and_by_its_developer,
+        revocations_of_blocks_are_removed_by_age,
+        a_root_key_is_needed_while_a_biscuit_of_it_lives,
     }
     authority {
         a_refresh_token_is_used_only_while_its_grant_is_in_force,

@@ -15,8 +15,8 @@ use crate::id::{AgentId, AuditId, AuthRequestId, DeveloperId, EventId, GrantId, 
 use crate::page::{Cursor, Page, PageRequest};
 use crate::secret::SecretHash;
 use crate::store::{
-    AgentReads, AuditReads, AuthRequestReads, DeletedAgent, DeveloperReads, EventHead, EventRange, EventReads,
-    EventRow, GrantReads, KeyReads, PrincipalGrant, StoredEvent, StoredKey, TokenReads,
+    AgentReads, AuditReads, AuthRequestReads, BlockReads, DeletedAgent, DeveloperReads, EventHead, EventRange,
+    EventReads, EventRow, GrantReads, KeyReads, PrincipalGrant, StoredEvent, StoredKey, TokenReads,
 };
 use crate::token::TokenRecord;
 
@@ -276,6 +276,14 @@ impl TokenReads for State {
 }
 
 #[async_trait]
+impl BlockReads for State {
+    async fn is_any_block_revoked(&mut self, developer: &DeveloperId, ids: &[String]) -> Result<bool, StoreError> {
+        let is_revoked = |id: &String| self.revoked_blocks.contains_key(&(developer.clone(), id.clone()));
+        Ok(ids.iter().any(is_revoked))
+    }
+}
+
+#[async_trait]
 impl AuditReads for State {
     async fn audit_entry(&mut self, developer: &DeveloperId, id: &AuditId) -> Result<Option<AuditEntry>, StoreError> {
         Ok(self
@@ -397,9 +405,8 @@ impl KeyReads for State {
     }
 
     async fn has_live_token(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self
-            .tokens
-            .values()
-            .any(|token| token.key_id == kid && token.expires_at > now))
+        Ok(self.tokens.values().any(|token| {
+            (token.key_id == kid || token.biscuit_key_id.as_deref() == Some(kid)) && token.expires_at > now
+        }))
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct State {
     pub auth_requests: BTreeMap<AuthRequestId, AuthRequestRow>,
     pub grants: BTreeMap<GrantId, GrantRow>,
     pub tokens: BTreeMap<TokenId, Token>,
+    /// When blocks of Biscuits were revoked.
+    pub revoked_blocks: BTreeMap<(DeveloperId, String), Timestamp>,
     pub audit: BTreeMap<(DeveloperId, Chain, i64), AuditEntry>,
     pub events: BTreeMap<(DeveloperId, i64), EventRow>,
     pub keys: BTreeMap<String, StoredKey>,

@@ -13,8 +13,8 @@ use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId, WebhookId
 use crate::plan::Plan;
 use crate::secret::SecretHash;
 use crate::store::{
-    AgentWrites, AuthRequestWrites, ChainHead, DeveloperHead, DeveloperWrites, GrantWrites, JanitorWrites, KeyState,
-    KeyWrites, Ledger, LedgerWrites, RevokedTree, StoredKey, TokenWrites,
+    AgentWrites, AuthRequestWrites, BlockWrites, ChainHead, DeveloperHead, DeveloperWrites, GrantWrites, JanitorWrites,
+    KeyState, KeyWrites, Ledger, LedgerWrites, RevokedTree, StoredKey, TokenWrites,
 };
 use crate::token::{RefreshUse, Replay, Token};
 use crate::webhook::subscription::Subscriptions;
@@ -329,6 +329,16 @@ impl TokenWrites for State {
 }
 
 #[async_trait]
+impl BlockWrites for State {
+    async fn revoke_block(&mut self, developer: &DeveloperId, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let place = (developer.clone(), id.to_owned());
+        let is_new = !self.revoked_blocks.contains_key(&place);
+        self.revoked_blocks.entry(place).or_insert(now);
+        Ok(is_new)
+    }
+}
+
+#[async_trait]
 impl LedgerWrites for State {
     async fn lock_head(&mut self, developer: &DeveloperId) -> Result<Option<DeveloperHead>, StoreError> {
         Ok(self.developers.get(developer).map(|row| row.head.clone()))
@@ -457,6 +467,15 @@ impl JanitorWrites for State {
             removed += 1;
         }
         Ok(removed)
+    }
+
+    async fn remove_revoked_blocks(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let old = self.revoked_blocks.iter().filter(|(_, at)| **at < before);
+        let places: Vec<_> = old.take(index(limit)).map(|(place, _)| place.clone()).collect();
+        for place in &places {
+            self.revoked_blocks.remove(place);
+        }
+        Ok(u64::try_from(places.len()).unwrap_or(u64::MAX))
     }
 
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

@@ -76,7 +76,13 @@ pub struct TestApp {
 pub fn keys() -> KeyRing {
     static KEY: OnceLock<Arc<KeyPair>> = OnceLock::new();
     let key = KEY.get_or_init(|| Arc::new(KeyPair::generate(Algorithm::Rs256).unwrap().0));
-    KeyRing::new(key.clone(), key.clone(), vec![key.clone()])
+    let root = grantex_core::token::biscuit::BiscuitKey::generate().unwrap();
+    let biscuits = grantex_core::token::biscuit::BiscuitFormat::keys(
+        &grantex_biscuit::Biscuits::default(),
+        std::slice::from_ref(&root),
+        &root.kid,
+    );
+    KeyRing::new(key.clone(), key.clone(), vec![key.clone()]).with_biscuits(Some(biscuits.unwrap()))
 }
 
 pub fn sealer() -> MasterKey {

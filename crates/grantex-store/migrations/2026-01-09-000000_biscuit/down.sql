@@ -1,0 +1,3 @@
+DROP TABLE revoked_blocks;
+DROP INDEX tokens_of_biscuit_key;
+ALTER TABLE tokens DROP COLUMN biscuit_key_id;
