@@ -83,11 +83,11 @@ impl Jobs {
         }
         let ring = self.assembly.keys.ring().await?;
         if !ring.is_same_as(&self.assembly.grantex.keys()) {
-            let signs = ring.token_signer().key_id();
-            info!(self.logger, "signing_keys.changed"; "published" => ring.public_keys().len(), "signing" => signs);
+            let (published, signs) = (ring.public_keys().len(), ring.token_signer().key_id().to_owned());
             self.assembly
                 .grantex
                 .set_keys(measured(ring, self.metrics.as_ref(), &self.assembly.clock));
+            info!(self.logger, "signing_keys.changed"; "published" => published, "signing" => signs);
         }
         if let Some(metrics) = &self.metrics {
             metrics.janitor_removed(JanitorTable::SigningKeys, u64::try_from(removed.len()).unwrap_or(0));

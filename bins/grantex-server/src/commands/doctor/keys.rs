@@ -69,7 +69,7 @@ pub async fn look(
         let what = format!("{} does not verify its own signature", signer.key_id());
         return findings.failed("signing keys", what, rotate);
     }
-    let what = format!("{} published, {} signs", stored.len(), signer.key_id());
+    let what = format!("{} published, {} signs", ring.public_keys().len(), signer.key_id());
     findings.ok("signing keys", what)?;
     let kids = [
         (Kind::Signing, Some(signer.key_id())),
