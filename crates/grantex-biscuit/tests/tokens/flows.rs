@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use grantex_biscuit::Biscuits;
 use grantex_core::agent::{Agent, AgentChanges, AgentStatus, RegisterAgent};
+use grantex_core::anomaly::detector::Detector;
+use grantex_core::anomaly::signal::Subject;
 use grantex_core::authorize::Authorize;
 use grantex_core::clock::Lifetime;
 use grantex_core::context::Context;
@@ -27,6 +29,7 @@ struct World {
     keys: KeyManager<MemoryStore>,
     clock: ManualClock,
     recorder: Recorder,
+    detector: Arc<Detector>,
     developer: Developer,
     agent: Agent,
 }
@@ -48,9 +51,11 @@ impl World {
         keys.ensure().await.unwrap();
         let ring = keys.ring().await.unwrap();
         let settings = Settings::new("https://auth.example");
+        let detector = Arc::new(Detector::default());
         let grantex = Grantex::builder(store, settings, ring, sealer(), SeededRandom::new(7))
             .clock(clock.clone())
             .observer(recorder.clone())
+            .anomalies(Arc::clone(&detector))
             .build();
         let ctx = grantex.context(LogLines::default().logger(), "req".into());
         let command = Signup {
@@ -66,6 +71,7 @@ impl World {
             keys,
             clock,
             recorder,
+            detector,
             developer,
             agent,
         }
@@ -294,6 +300,30 @@ async fn a_chain_may_be_handed_on_as_often_as_a_grant() {
     }
     let deeper = append(&token, r#"agent("did:web:sub.example");"#);
     assert_eq!(world.why_not(&deeper).await, Some(InvalidReason::Malformed));
+}
+
+#[tokio::test]
+async fn nobody_is_suspected_because_a_holder_names_them() {
+    let world = World::new().await;
+    let other = world.other_agent().await;
+    let issued = world.issue(TokenFormat::Biscuit).await;
+    let token = issued.jwt.expose();
+    let handed = append(token, &format!("agent({:?});", other.id.did()));
+    let narrowed = append(&handed, r#"check if operation("read");"#);
+    let mut ids = Vec::new();
+    for presented in [token, &handed, &narrowed] {
+        let verified = world.verify(presented).await.unwrap();
+        ids.push(verified.biscuit.unwrap().own_revocation_id().to_owned());
+    }
+    let signals = world.detector.take(&world.developer.id);
+    let seen: Vec<_> = signals.iter().rev().take(3).rev().collect();
+    assert!(
+        seen.iter()
+            .all(|signal| signal.subject == Subject::Agent(world.agent.id.clone()))
+    );
+    // What was handed on is used elsewhere: to rules it is another token.
+    let tokens: Vec<&str> = seen.iter().map(|signal| signal.token_id.as_str()).collect();
+    assert_eq!(tokens, [issued.token_id.as_str(), &ids[1], &ids[1]]);
 }
 
 #[tokio::test]

@@ -201,6 +201,13 @@ impl Chain {
             .filter_map(|block| block.narrowing.agent_did.as_deref())
     }
 
+    /// The revocation id of the last block that handed the token to an agent.
+    pub fn last_handed(&self) -> Option<&str> {
+        let mut blocks = self.blocks.iter().rev();
+        let handed = blocks.find(|block| block.narrowing.agent_did.is_some());
+        handed.map(|block| block.revocation_id.as_str())
+    }
+
     /// The intersection over all blocks.
     pub fn effective(&self) -> Effective {
         let mut effective = Effective {

@@ -159,12 +159,17 @@ struct Presented {
 }
 
 impl Presented {
-    fn of(claims: &Claims, client: Option<IpAddr>) -> Self {
+    /// Whoever holds a Biscuit can name any agent in it, so rules look at the one that its grant is for. And each agent that it was
+    /// handed to presents it from a place of its own: to rules, what it was handed is a token of its own.
+    fn of(opened: &Opened, client: Option<IpAddr>) -> Self {
+        let (claims, chain) = (&opened.claims, opened.chain.as_deref());
+        let agent_did = chain.map_or(&claims.agent_did, |chain| &chain.root.agent_did);
+        let handed = chain.and_then(Chain::last_handed);
         Self {
-            subject: Subject::named(claims.agent_did.strip_prefix("did:grantex:").unwrap_or_default()),
+            subject: Subject::named(agent_did.strip_prefix(DID_PREFIX).unwrap_or_default()),
             principal_id: claims.principal_id.clone(),
             grant_id: claims.grant_id.to_string(),
-            token_id: claims.token_id.to_string(),
+            token_id: handed.unwrap_or(claims.token_id.as_str()).to_owned(),
             network: client.map(Network::of),
         }
     }
@@ -208,10 +213,12 @@ impl<S: Store> Grantex<S> {
     ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
         let _span = ctx.recording().span("grantex.token.verify");
         let opened = self.open_grant_token(token);
-        let claims = opened.as_ref().ok().map(|opened| &opened.claims);
-        let token_id = claims.map(|claims| claims.token_id.clone());
-        let presented = claims.filter(|claims| self.parts.detector.is_some() && claims.developer_id == developer.id);
-        let signal = presented.map(|claims| Presented::of(claims, client));
+        let token_id = opened.as_ref().ok().map(|opened| opened.claims.token_id.clone());
+        let presented = opened
+            .as_ref()
+            .ok()
+            .filter(|opened| self.parts.detector.is_some() && opened.claims.developer_id == developer.id);
+        let signal = presented.map(|opened| Presented::of(opened, client));
         let verdict = match opened {
             Ok(opened) => self.judge_token(developer, opened, audience).await,
             Err(reason) => Ok(Err(reason)),
