@@ -5,10 +5,12 @@ import time
 
 import httpx
 import pytest
+from grantex import verify_webhook
 
 from conftest import running_server
 from harness.developer import Developer
 from harness.hooks import HookReceiver
+from harness.mail import MailSink
 from harness.postgres import fresh_database
 from harness.waiting import wait_until
 
@@ -199,6 +201,70 @@ def test_a_restart_forgets_nothing(own_server):
     [anomaly] = found(developer, "rate_spike")
     assert anomaly.metadata["count"] == 51
     developer.close()
+
+
+def make_channel(developer, kind, **config):
+    answer = developer.http.post("/v1/anomaly/channels", json={"type": kind, "name": "On call", "config": config})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def test_channels_are_told_each_in_its_own_form(own_server):
+    key = secrets.token_hex(16)
+    with HookReceiver() as slack, HookReceiver(lambda hook: 202) as pager, HookReceiver() as plain, MailSink() as mails:
+        server = own_server(**LOCAL, SMTP_HOST="127.0.0.1", SMTP_PORT=str(mails.port), SMTP_TLS="none",
+                            SMTP_FROM="Grantex <grantex@mail.example.com>")
+        developer = at_any_hour(Developer(server, "sandbox"))
+        made = {
+            "slack": make_channel(developer, "slack", webhookUrl=f"{slack.url}/hidden"),
+            "pagerduty": make_channel(developer, "pagerduty", routingKey=key, url=pager.url),
+            "webhook": make_channel(developer, "webhook", url=plain.url),
+            "email": make_channel(developer, "email", to=["a@example.com", "b@example.com"]),
+        }
+        for channel in made.values():
+            said = developer.http.post(f"/v1/anomaly/channels/{channel['id']}/test").json()
+            assert said["delivered"] and said["error"] is None, said
+        assert [len(one.hooks) for one in (slack, pager, plain)] == [1, 1, 1] and len(mails.mails) == 1
+        agent = developer.agent().id
+        log_entries(developer, agent, 51)
+        [anomaly] = found(developer, "rate_spike")
+        [_, told] = slack.wait_for(2)
+        assert told.path == "/hook/hidden" and told.event["text"] == f"Grantex anomaly – high: rate_spike of {agent}"
+        [_, told] = pager.wait_for(2)
+        assert (told.event["routing_key"], told.event["dedup_key"], told.event["payload"]["severity"]) == (key, anomaly.id, "error")
+        [_, told] = plain.wait_for(2)
+        body, headers = told.body.decode(), told.headers
+        assert verify_webhook(body, headers["x-grantex-signature-v2"], headers["x-grantex-timestamp"], made["webhook"]["secret"])
+        assert told.event["data"]["anomalyId"] == anomaly.id
+        [_, mail] = mails.wait_for(2)
+        assert mail["Subject"] == f"[Grantex] high: rate_spike of {agent}" and mail["To"] == "a@example.com, b@example.com"
+        assert anomaly.id in mail.get_content()
+        channels = lambda: developer.http.get("/v1/anomaly/channels").json()["channels"]
+        wait_until(lambda: all(one["delivered"] == 1 for one in channels()), "a delivery to each channel")
+        scraped = server.scrape()
+        for kind in made:
+            assert scraped.value("grantex_anomaly_notifications_total", channel_type=kind, outcome="delivered") == 1
+        assert key not in str(channels()) and "hidden" not in str(channels()) + server.log.text()
+        developer.close()
+
+
+def test_a_notification_survives_a_kill_and_a_receiver_that_is_down(own_server):
+    status = [503]
+    with HookReceiver(lambda hook: status[0]) as slack:
+        server = own_server(**LOCAL, WEBHOOK_RETRY_SCHEDULE="1s,1s,1s,1s,1s,1s,1s,1s,1s")
+        developer = at_any_hour(Developer(server, "sandbox"))
+        make_channel(developer, "slack", webhookUrl=slack.url)
+        log_entries(developer, developer.agent().id, 51)
+        slack.wait_for(1, seconds=20)
+        server.kill()
+        status[0] = 200
+        before = len(slack.hooks)
+        server.start()
+        # On PostgreSQL the claim of the server that was killed has to run out first: 30 s.
+        wait_until(lambda: len(slack.hooks) > before, "the notification, again", seconds=90)
+        channels = lambda: developer.http.get("/v1/anomaly/channels").json()["channels"]
+        wait_until(lambda: channels()[0]["delivered"] == 1, "its delivery")
+        developer.close()
 
 
 def test_two_servers_tell_once(tmp_path, admin_url):

@@ -202,10 +202,38 @@ def drive_policies(canary, auth, agent):
     canary.send("GET", "/v1/policies/bundles/active?format=cedar", 200, headers=auth)
 
 
+def drive_channels(canary, auth):
+    """Their receivers do not exist, so attempts fail, and the log has something to say of them."""
+    path, name = "/v1/anomaly/channels", canary.hide("name of a channel", mark("channel"), "POST /v1/anomaly/channels",
+                                                     "GET /v1/anomaly/channels", "PATCH /v1/anomaly/channels")
+    slack = f"https://hooks.invalid/services/{canary.hide('Slack URL', mark('slack'))}"
+    key = canary.hide("routing key", secrets.token_hex(16))
+    own = canary.hide("secret of a channel", mark("channel-secret"))
+    configs = {
+        "slack": {"webhookUrl": slack},
+        "pagerduty": {"routingKey": key, "url": "https://events.invalid/v2/enqueue"},
+        "webhook": {"url": "https://receiver.invalid/hook", "secret": own},
+    }
+    made = []
+    for kind, config in configs.items():
+        body = {"type": kind, "name": name, "config": config}
+        made.append(canary.send("POST", path, 201, headers=auth, json=body).json()["id"])
+        canary.send("POST", path, 400, headers=auth, json={**body, "severities": ["grave"]})
+        canary.send("POST", path, 400, headers=auth, json={**body, "config": {**config, "more": slack}})
+    canary.send("PATCH", f"{path}/{made[0]}", 200, headers=auth, json={"enabled": True})
+    for channel in made:
+        assert canary.send("POST", f"{path}/{channel}/test", 200, headers=auth).json()["delivered"] is False
+    unsigned = {"type": "webhook", "name": name, "config": {"url": "https://receiver.invalid/hook"}}
+    unsigned = canary.send("POST", path, 201, headers=auth, json=unsigned).json()
+    canary.hide("made secret of a channel", unsigned["secret"], "POST /v1/anomaly/channels")
+    return [*made, unsigned["id"]]
+
+
 def drive_anomalies(canary, auth, agent):
     """Entries about an agent that nobody registered are an anomaly."""
     note = canary.hide("note about an anomaly", mark("note"), "PATCH /v1/anomalies", "GET /v1/anomalies", "POST /v1/anomalies",
                        "GET /v1/anomaly/alerts", "POST /v1/anomaly/alerts")
+    channels = drive_channels(canary, auth)
     for _ in range(3):
         canary.send("POST", "/v1/audit/log", 201, headers=auth, json={
             "agentId": "ag_00000000000000000000000000", "agentDid": "did:grantex:nobody", "grantId": "grnt_none", "principalId": "user-1",
@@ -219,6 +247,10 @@ def drive_anomalies(canary, auth, agent):
     canary.send("POST", f"/v1/anomaly/alerts/{anomaly}/acknowledge", 200, headers=auth)
     canary.send("POST", f"/v1/anomaly/alerts/{anomaly}/resolve", 200, headers=auth, json={"note": note})
     canary.send("GET", "/v1/anomaly/metrics", 200, headers=auth)
+    tried = lambda: all(one["lastFailureAt"] for one in canary.send("GET", "/v1/anomaly/channels", 200, headers=auth).json()["channels"])
+    wait_until(tried, "an attempt to tell each channel")
+    for channel in channels:
+        canary.send("DELETE", f"/v1/anomaly/channels/{channel}", 204, headers=auth)
     canary.send("GET", "/v1/anomaly/rules", 200, headers=auth)
     canary.send("PATCH", "/v1/anomaly/rules/AD-011", 200, headers=auth, json={"enabled": True})
     name = canary.hide("name of an anomaly rule", mark("rule"), "POST /v1/anomaly/rules", "GET /v1/anomaly/rules")

@@ -14,7 +14,8 @@ use grantex_core::policy::BackendKind;
 use grantex_core::policy::backend::HttpBackend;
 use grantex_core::token::crypto::SystemEntropy;
 use grantex_core::token::signer::Sealer;
-use grantex_delivery::{Bell, PolicyClient};
+use grantex_core::webhook::send::Sender;
+use grantex_delivery::{Bell, HttpSender, Mailer, Outbox, PolicyClient};
 use grantex_http::Streams;
 use grantex_metrics::Metrics;
 use grantex_policy::Cedar;
@@ -41,6 +42,8 @@ pub struct Assembly {
     pub streams: Streams,
     /// Signals for the rules that wait to be looked at.
     pub detector: Arc<Detector>,
+    /// What goes out, when anything does.
+    pub outbox: Option<Arc<Outbox>>,
 }
 
 impl Assembly {
@@ -71,6 +74,7 @@ impl Assembly {
         let ring = keys.ring().await.map_err(Failure::of("loading the signing keys"))?;
         let ring = keys::measured(ring, metrics, &clock);
 
+        let outbox = outbox(config, &clock)?;
         let sealer = SharedSealer(sealer(config)?);
         let builder = Grantex::builder(
             store.clone(),
@@ -85,9 +89,11 @@ impl Assembly {
             streams.clone(),
             wire(&store, streams.clone()),
         ));
-        let builder = match config.webhooks.is_enabled {
-            true => builder.webhooks(config.webhooks.delivery.policy()),
-            false => builder,
+        let builder = match &outbox {
+            Some(outbox) => builder
+                .webhooks(config.webhooks.delivery.policy())
+                .sender(Arc::clone(outbox) as Arc<dyn Sender>),
+            None => builder,
         };
         let builder = with_policies(builder, &config.policies)?;
         let detector = Arc::new(Detector::new(config.anomalies.detector));
@@ -106,8 +112,23 @@ impl Assembly {
             bell,
             streams,
             detector,
+            outbox,
         })
     }
+}
+
+/// What goes out: to receivers that developers chose, and to the operator's mail server.
+fn outbox(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Outbox>>, Failure> {
+    if !config.webhooks.is_enabled {
+        return Ok(None);
+    }
+    let http = HttpSender::new(&config.webhooks.delivery, Arc::clone(clock))
+        .map_err(Failure::of("setting up the client for webhooks"))?;
+    let mail = config.mail.as_ref().map(Mailer::new).transpose();
+    let mail = mail.map_err(Failure::of(
+        "setting up the client for the mail server (SMTP_FROM, SMTP_CA_FILE)",
+    ))?;
+    Ok(Some(Arc::new(Outbox::new(http, mail))))
 }
 
 /// Lets bundles in Cedar decide and, where the operator has one, a policy backend.

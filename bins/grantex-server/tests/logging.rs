@@ -6,16 +6,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use grantex_core::anomaly::alert::Anomaly;
+use grantex_core::anomaly::channel::ChannelKind;
 use grantex_core::anomaly::manage::AnomalyChange;
 use grantex_core::anomaly::{AnomalyKind, Evidence, Finding, Severity};
 use grantex_core::authorize::Origin;
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
     AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, DecisionStatus, DeliveryFailure, Event, ExchangeStatus,
-    PolicyChange, RefreshStatus, TokenIssue, VerifyStatus, WebhookChange,
+    Notification, NotificationOutcome, PolicyChange, RefreshStatus, TokenIssue, VerifyStatus, WebhookChange,
 };
 use grantex_core::grant::RevokedBy;
-use grantex_core::id::{AgentId, AnomalyId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use grantex_core::id::{
+    AgentId, AnomalyChannelId, AnomalyId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId,
+};
 use grantex_core::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use grantex_core::scope::Scopes;
 use grantex_core::testing::LogLines;
@@ -216,6 +219,9 @@ fn events() -> Vec<Event> {
             subject: format!("anm_{ulid}"),
             change: AnomalyChange::Acknowledged,
         },
+        notification(NotificationOutcome::Delivered, None),
+        notification(NotificationOutcome::Retried, Some("the receiver answered 503")),
+        notification(NotificationOutcome::Failed, Some("the receiver answered 410")),
         Event::RateLimitHit {
             ip: "192.0.2.1".into(),
             endpoint: "/v1/token",
@@ -231,6 +237,17 @@ fn events() -> Vec<Event> {
             unlogged: 7,
         },
     ]
+}
+
+fn notification(outcome: NotificationOutcome, error: Option<&str>) -> Event {
+    Event::ChannelNotified(Notification {
+        channel_id: AnomalyChannelId::parse("achan_01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap(),
+        kind: ChannelKind::Slack,
+        outcome,
+        status_code: Some(200),
+        attempt: 2,
+        error: error.map(str::to_owned),
+    })
 }
 
 /// The rows of the table of events: message, level, fields.

@@ -27,6 +27,7 @@ use crate::token::signer::{KeyRing, Sealer};
 use crate::token::verified::VerifiedTokens;
 use crate::trace::Recording;
 use crate::webhook::WebhookSettings;
+use crate::webhook::send::Sender;
 use crate::webhook::target::UrlPolicy;
 
 /// The service over a store. Cheap to clone.
@@ -49,6 +50,8 @@ pub(crate) struct Parts {
     pub detector: Option<Arc<Detector>>,
     /// `None`: there are no webhooks, because nobody says which URLs may be called.
     pub url_policy: Option<Arc<dyn UrlPolicy>>,
+    /// `None`: nothing is sent while a call waits for it.
+    pub sender: Option<Arc<dyn Sender>>,
     pub policies: PolicyCache,
     pub policy_engine: Arc<dyn PolicyEngine>,
     pub policy_backend: Option<External>,
@@ -126,6 +129,7 @@ pub struct Builder<S: Store> {
     observer: Arc<dyn Observer>,
     signal: Arc<dyn Signal>,
     url_policy: Option<Arc<dyn UrlPolicy>>,
+    sender: Option<Arc<dyn Sender>>,
     policy_engine: Arc<dyn PolicyEngine>,
     policy_backend: Option<External>,
     detector: Option<Arc<Detector>>,
@@ -176,6 +180,13 @@ impl<S: Store> Builder<S> {
         self
     }
 
+    /// Sends tests of channels by `sender`, which deliveries go by as well.
+    #[must_use]
+    pub fn sender(mut self, sender: Arc<dyn Sender>) -> Self {
+        self.sender = Some(sender);
+        self
+    }
+
     /// Puts signals by in `detector`, for whoever calls [`Grantex::detect_anomalies`].
     #[must_use]
     pub fn anomalies(mut self, detector: Arc<Detector>) -> Self {
@@ -197,6 +208,7 @@ impl<S: Store> Builder<S> {
                 signal: self.signal,
                 detector: self.detector,
                 url_policy: self.url_policy,
+                sender: self.sender,
                 policies: PolicyCache::new(self.settings.policy_cache_bytes),
                 policy_engine: self.policy_engine,
                 policy_backend: self.policy_backend,
@@ -225,6 +237,7 @@ impl<S: Store> Grantex<S> {
             observer: Arc::new(Unobserved),
             signal: Arc::new(Unsignalled),
             url_policy: None,
+            sender: None,
             policy_engine: Arc::new(NoEngine),
             policy_backend: None,
             detector: None,

@@ -119,6 +119,8 @@ id!(/// An anomaly.
     AnomalyId, "anm");
 id!(/// A rule that a developer made to find anomalies.
     AnomalyRuleId, "arule");
+id!(/// A channel through which people are told of anomalies.
+    AnomalyChannelId, "achan");
 id!(/// A time in which anomalies are not raised.
     AnomalyMuteId, "amute");
 
@@ -126,6 +128,20 @@ impl AgentId {
     /// The agent's decentralized identifier, `did:grantex:<agent id>`.
     pub fn did(&self) -> String {
         format!("did:grantex:{}", self.0)
+    }
+}
+
+impl AnomalyChannelId {
+    /// The endpoint that the channel is: the same ULID under the prefix of endpoints.
+    pub fn endpoint(&self) -> WebhookId {
+        WebhookId(self.0.replacen(Self::PREFIX, WebhookId::PREFIX, 1))
+    }
+}
+
+impl WebhookId {
+    /// The channel that the endpoint is, if it is one.
+    pub fn channel(&self) -> AnomalyChannelId {
+        AnomalyChannelId(self.0.replacen(Self::PREFIX, AnomalyChannelId::PREFIX, 1))
     }
 }
 
@@ -177,6 +193,13 @@ mod tests {
         ] {
             assert_eq!(GrantId::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_channel_and_its_endpoint_are_two_names_of_one() {
+        let id: AnomalyChannelId = new_id(&Counting, Timestamp::from_millis(1_893_553_445_006));
+        assert_eq!(WebhookId::parse(id.endpoint().as_str()), Some(id.endpoint()));
+        assert_eq!(id.endpoint().channel(), id);
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub enum SetupError {
     /// TLS could not be set up.
     #[error("TLS could not be set up")]
     Tls(#[source] rustls::Error),
+    /// The address that mails come from is none.
+    #[error("the address that mails come from cannot be read")]
+    MailAddress,
+    /// TLS to the mail server could not be set up.
+    #[error("TLS to the mail server could not be set up")]
+    MailTls(#[source] lettre::transport::smtp::Error),
     /// A header cannot be one.
     #[error("a header holds what no header may hold")]
     Header,

@@ -13,6 +13,8 @@
 //!
 //! [`OperatorClient`] asks what the operator named, such as a Prometheus: nothing that a developer chose goes through it.
 //!
+//! [`Mailer`] hands mails to the operator's mail server; an [`Outbox`] sends both.
+//!
 //! [`Dispatcher`] sends what is due. What is sent, when, how often and with which signature is decided in core
 //! ([`grantex_core::webhook`]).
 
@@ -21,6 +23,7 @@ mod client;
 mod collector;
 mod dispatcher;
 mod failure;
+mod mail;
 mod operator;
 mod policy;
 mod pool;
@@ -33,6 +36,7 @@ pub use backend::PolicyClient;
 pub use client::{HttpSender, SetupError, USER_AGENT};
 pub use collector::{CollectorClient, CollectorError};
 pub use dispatcher::{Bell, DispatchSettings, Dispatcher};
+pub use mail::{MailSettings, MailTls, Mailer, Outbox};
 pub use operator::{Answer, CallError, OperatorClient, OperatorSettings};
 pub use policy::{CallPolicy, Networks, NetworksError};
 pub use resolve::{Lookup, SystemLookup};

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use grantex_core::anomaly::alert::Anomaly;
+use grantex_core::anomaly::channel::ChannelKind;
 use grantex_core::anomaly::{AnomalyKind, Severity};
 use grantex_core::event::{
-    AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, Event, ExchangeStatus, Observer, PolicyChange,
-    RefreshStatus, VerifyStatus,
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, Event, ExchangeStatus, NotificationOutcome, Observer,
+    PolicyChange, RefreshStatus, VerifyStatus,
 };
 use grantex_core::id::AgentId;
 use grantex_core::policy::BackendKind;
@@ -53,6 +54,7 @@ pub(crate) struct EventMetrics {
     policy_backend_errors: Counters<BackendKind>,
     policy_changes: Counters<PolicyChange>,
     anomalies: Vec<(Severity, Counters<AnomalyKind>)>,
+    notifications: Vec<(NotificationOutcome, Counters<ChannelKind>)>,
     rate_limit_hits: Vec<(&'static str, Counter)>,
     rate_limit_hits_elsewhere: Counter,
     connection_errors: Counters<Pool>,
@@ -98,6 +100,13 @@ impl EventMetrics {
                 .map(|severity| {
                     let fixed = [("severity", severity.as_str())];
                     (*severity, Counters::of(registry, &anomalies::DETECTED, &fixed))
+                })
+                .collect(),
+            notifications: NotificationOutcome::ALL
+                .iter()
+                .map(|outcome| {
+                    let fixed = [("outcome", outcome.as_str())];
+                    (*outcome, Counters::of(registry, &anomalies::NOTIFICATIONS, &fixed))
                 })
                 .collect(),
             rate_limit_hits: routes
@@ -229,6 +238,12 @@ impl Observer for Metrics {
                 to.anomaly(anomaly);
                 let agent = anomaly.agent_id.as_deref().and_then(AgentId::parse);
                 self.agent_anomaly(agent.as_ref(), anomaly.severity);
+            }
+            Event::ChannelNotified(told) => {
+                let counters = to.notifications.iter().find(|(outcome, _)| *outcome == told.outcome);
+                if let Some((_, counters)) = counters {
+                    counters.increment(told.kind);
+                }
             }
             // What people do about anomalies is in the log; how many are open is a gauge.
             Event::AnomalyChanged { .. } => {}

@@ -1,8 +1,10 @@
 //! Labels and the closed sets of their values. Those that flows know of are in core.
 
+pub use grantex_core::anomaly::channel::ChannelKind;
 pub use grantex_core::anomaly::{AnomalyKind, Severity};
 use grantex_core::closed;
 pub use grantex_core::closed::Closed;
+pub use grantex_core::event::NotificationOutcome;
 
 closed! {
     /// How a grant came about.

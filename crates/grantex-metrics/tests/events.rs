@@ -11,15 +11,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grantex_core::anomaly::alert::Anomaly;
+use grantex_core::anomaly::channel::ChannelKind;
 use grantex_core::anomaly::detector::SignalCounts;
 use grantex_core::anomaly::{AnomalyKind, Evidence, Finding, Severity};
 use grantex_core::clock::Timestamp;
 use grantex_core::event::{
-    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, DecisionStatus, Event, ExchangeStatus, Observer as _,
-    PolicyChange, RefreshStatus, TokenIssue, VerifyStatus,
+    AgentChange, AuthorizeStatus, ConsentOutcome, DecidedBy, DecisionStatus, Event, ExchangeStatus, Notification,
+    NotificationOutcome, Observer as _, PolicyChange, RefreshStatus, TokenIssue, VerifyStatus,
 };
 use grantex_core::grant::RevokedBy;
-use grantex_core::id::{AgentId, AnomalyId, BundleId, DeveloperId, GrantId, PolicyId, TokenId};
+use grantex_core::id::{AgentId, AnomalyChannelId, AnomalyId, BundleId, DeveloperId, GrantId, PolicyId, TokenId};
 use grantex_core::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use grantex_core::scope::Scopes;
 use support::{by_name, changes, metrics};
@@ -438,6 +439,30 @@ fn every_anomaly_is_counted_by_type_and_severity() {
                 name.contains(kind.as_str()) && name.contains(severity.as_str()),
                 "{name} is not {series}"
             );
+        }
+    }
+}
+
+#[test]
+fn every_attempt_to_tell_a_channel_is_counted_once() {
+    let metrics = metrics();
+    for kind in ChannelKind::ALL {
+        for outcome in NotificationOutcome::ALL {
+            let event = Event::ChannelNotified(Notification {
+                channel_id: AnomalyChannelId::parse(&ulid("achan")).unwrap(),
+                kind: *kind,
+                outcome: *outcome,
+                status_code: None,
+                attempt: 1,
+                error: None,
+            });
+            let changed = changes(&metrics, |metrics| metrics.observe(&event, Duration::ZERO));
+            assert_eq!(changed.len(), 1, "{changed:?}");
+            let (name, count) = changed.iter().next().unwrap();
+            let is_meant = name.starts_with("grantex_anomaly_notifications_total{")
+                && name.contains(kind.as_str())
+                && name.contains(outcome.as_str());
+            assert!(is_meant && *count == 1.0, "{name} {count}");
         }
     }
 }

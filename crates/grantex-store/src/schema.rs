@@ -182,6 +182,7 @@ diesel::table! {
         failed -> BigInt,
         claimed_by -> Nullable<Text>,
         claimed_until -> Nullable<BigInt>,
+        channel -> Nullable<Text>,
     }
 }
 

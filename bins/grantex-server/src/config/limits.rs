@@ -30,6 +30,11 @@ const CONSENT: Variable = Variable::new(
     "60",
     "Consent pages and decisions of an address.",
 );
+const CHANNEL_TESTS: Variable = Variable::new(
+    "RATE_LIMIT_CHANNEL_TESTS_PER_MINUTE",
+    "10",
+    "Tests of anomaly channels by an address: each sends something at once.",
+);
 const FAILED_KEYS: Variable = Variable::new(
     "RATE_LIMIT_FAILED_KEYS_PER_MINUTE",
     "60",
@@ -65,6 +70,7 @@ pub const VARIABLES: &[&Variable] = &[
     &KEY_ROTATION,
     &PRINCIPAL_SESSIONS,
     &CONSENT,
+    &CHANNEL_TESTS,
     &FAILED_KEYS,
     &METRICS,
     &DEVELOPER,
@@ -82,6 +88,7 @@ pub(super) fn read(env: &mut Env) -> RateLimits {
         key_rotation: env.positive(&KEY_ROTATION, defaults.key_rotation),
         principal_sessions: env.positive(&PRINCIPAL_SESSIONS, defaults.principal_sessions),
         consent: env.positive(&CONSENT, defaults.consent),
+        channel_tests: env.positive(&CHANNEL_TESTS, defaults.channel_tests),
         failed_keys: env.positive(&FAILED_KEYS, defaults.failed_keys),
         metrics: env.positive(&METRICS, defaults.metrics),
         developer: env.positive(&DEVELOPER, defaults.developer),

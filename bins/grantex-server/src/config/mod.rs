@@ -10,6 +10,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod logs;
+mod mail;
 mod metrics;
 mod policies;
 mod streams;
@@ -28,6 +29,7 @@ pub use traces::Traces;
 
 use grantex_core::plan::Plan;
 use grantex_core::secret::Secret;
+use grantex_delivery::MailSettings;
 use grantex_http::{RateLimits, StreamSettings};
 
 pub use flows::Flows;
@@ -57,6 +59,8 @@ pub struct Config {
     pub jobs: Jobs,
     /// Webhooks.
     pub webhooks: Webhooks,
+    /// The mail server, if there is one.
+    pub mail: Option<MailSettings>,
     /// Event streams.
     pub streams: StreamSettings,
     /// Policies.
@@ -116,6 +120,10 @@ pub const SECTIONS: &[Section] = &[
         variables: webhooks::VARIABLES,
     },
     Section {
+        title: "Mail",
+        variables: mail::VARIABLES,
+    },
+    Section {
         title: "Event streams",
         variables: streams::VARIABLES,
     },
@@ -163,6 +171,7 @@ impl Config {
             streams: streams::read(env),
             anomalies: anomalies::read(env),
             webhooks: webhooks::read(env, http.environment),
+            mail: mail::read(env, http.environment),
             policies: policies::read(env, http.request_deadline),
             http,
             database,

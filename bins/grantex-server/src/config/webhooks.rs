@@ -147,7 +147,7 @@ fn schedule(text: &str) -> Result<Schedule, String> {
     }
 }
 
-fn deadline(text: &str) -> Result<Duration, String> {
+pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     let span = Lifetime::parse(text).map(|span| span.as_millis());
     let span = span.filter(|millis| (1_000..=600_000).contains(millis));
     let span = span.and_then(|millis| u64::try_from(millis).ok());

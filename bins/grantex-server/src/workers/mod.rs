@@ -71,10 +71,10 @@ pub async fn start(
     logger: &Logger,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Running, Failure> {
-    let dispatcher = match config.webhooks.is_enabled {
-        true => Some(webhooks::start(&config.webhooks, &assembly, logger, stopping)?),
-        false => None,
-    };
+    let dispatcher = assembly
+        .outbox
+        .as_ref()
+        .map(|outbox| webhooks::start(&config.webhooks, &assembly, outbox, logger, stopping));
     let detection = match config.anomalies.is_enabled {
         true => Some(anomalies::start(&assembly, metrics.clone(), logger, stopping)),
         false => None,

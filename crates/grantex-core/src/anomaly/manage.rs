@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::activity::Activity;
 use super::alert::{Anomaly, AnomalyCount, AnomalyFilter, AnomalyStatus};
 use super::book::{RuleBook, RuleOverride};
+use super::channel::ChannelProblem;
 use super::custom::{Condition, ConditionError, CustomRule, MAX_RULES, Mute};
 use super::rules::{Rule, rule_named};
 use super::{AnomalyKind, Severity};
@@ -20,6 +21,7 @@ use crate::grantex::{Grantex, Unit};
 use crate::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, DeveloperId, new_id};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
+use crate::token::signer::SignError;
 
 /// Mutes that one developer may have at a time.
 pub const MAX_MUTES: usize = 100;
@@ -43,6 +45,16 @@ closed! {
         MuteCreated = "mute_created",
         /// A mute was removed.
         MuteDeleted = "mute_deleted",
+        /// A channel was made.
+        ChannelCreated = "channel_created",
+        /// A channel was switched on or off, or its name or severities changed.
+        ChannelChanged = "channel_changed",
+        /// A channel was sent a test.
+        ChannelTested = "channel_tested",
+        /// The server switched a channel off: its receiver is gone, or had failed for days.
+        ChannelDisabled = "channel_disabled",
+        /// A channel was removed.
+        ChannelDeleted = "channel_deleted",
     }
 }
 
@@ -85,6 +97,15 @@ pub enum AnomalyError {
     /// A mute that would never silence anything, or for too long.
     #[error("endsAt must lie in the future, after startsAt, and at most 90 days after it")]
     MuteTimes,
+    /// A channel cannot be like this.
+    #[error(transparent)]
+    Channel(#[from] ChannelProblem),
+    /// This service tells nobody.
+    #[error("this server sends no notifications")]
+    NoChannels,
+    /// A channel's secret could not be sealed.
+    #[error("sealing the secret failed")]
+    Sealing(#[from] SignError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -9,12 +9,16 @@
 //! and whatever happened to it since. Reads and refusals (verifications, rejected exchanges) come through a bounded queue in memory
 //! ([`detector`]). [`Grantex::detect_anomalies`](crate::Grantex::detect_anomalies) folds both in one transaction, which one of several servers wins.
 //!
+//! People are told through [`channel`]s.
+//!
 //! Nothing here revokes anything: findings are advice.
 
 pub mod activity;
 pub mod alert;
 pub mod baseline;
 pub mod book;
+pub mod channel;
+pub mod channels;
 pub mod codec;
 pub mod custom;
 pub mod detect;
@@ -23,6 +27,7 @@ pub mod entry;
 pub mod finding;
 pub mod fingerprint;
 pub mod manage;
+pub mod notice;
 pub mod ring;
 pub mod rules;
 pub mod seen;

@@ -211,6 +211,7 @@ impl Event {
             | Self::WebhookDeliveryFailed(_)
             | Self::AnomalyDetected(_)
             | Self::AnomalyChanged { .. }
+            | Self::ChannelNotified(_)
             | Self::RateLimitHit { .. }
             | Self::DatabaseConnectionError { .. }
             | Self::DatabaseConnectionRestored { .. } => None,

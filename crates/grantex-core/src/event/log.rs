@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use slog::{KV, Level, Logger, Record, Serializer};
 
-use super::{DeliveryFailure, Event, TokenIssue};
+use super::{DeliveryFailure, Event, NotificationOutcome, TokenIssue};
+use crate::anomaly::manage::AnomalyChange;
 use crate::id::AgentId;
 use crate::scope::Scopes;
 
@@ -52,6 +53,11 @@ impl Event {
             Self::WebhookDeliveryFailed(_) => "webhook.delivery_failed",
             Self::AnomalyDetected(_) => "anomaly.detected",
             Self::AnomalyChanged { .. } => "anomaly.changed",
+            Self::ChannelNotified(told) => match told.outcome {
+                NotificationOutcome::Delivered => "anomaly.notified",
+                NotificationOutcome::Retried => "anomaly.notification_retried",
+                NotificationOutcome::Failed => "anomaly.notification_failed",
+            },
             Self::RateLimitHit { .. } => "rate_limit.hit",
             Self::DatabaseConnectionError { .. } => "database.connection_error",
             Self::DatabaseConnectionRestored { .. } => "database.connection_restored",
@@ -61,6 +67,15 @@ impl Event {
     /// The level of the log line. Events that happen on every call without telling an operator anything are `debug`.
     pub const fn level(&self) -> Level {
         match self {
+            Self::AnomalyChanged {
+                change: AnomalyChange::ChannelDisabled,
+                ..
+            } => Level::Warning,
+            Self::ChannelNotified(told) => match told.outcome {
+                NotificationOutcome::Delivered => Level::Debug,
+                NotificationOutcome::Retried => Level::Warning,
+                NotificationOutcome::Failed => Level::Error,
+            },
             Self::GrantCreated { .. }
             | Self::GrantRevoked { .. }
             | Self::TokenExchanged(_)
@@ -338,6 +353,18 @@ impl KV for Line<'_> {
             Event::AnomalyChanged { subject, change } => {
                 out.emit_str("id".into(), subject)?;
                 out.emit_str("change".into(), change.as_str())?;
+            }
+            Event::ChannelNotified(told) => {
+                out.emit_str("channelId".into(), told.channel_id.as_str())?;
+                out.emit_str("type".into(), told.kind.as_str())?;
+                match told.status_code {
+                    Some(status) => out.emit_u32("statusCode".into(), u32::from(status))?,
+                    None => out.emit_none("statusCode".into())?,
+                }
+                out.emit_u32("attempt".into(), told.attempt)?;
+                if let Some(error) = &told.error {
+                    out.emit_str("error".into(), error)?;
+                }
             }
             Event::RateLimitHit {
                 ip,

@@ -24,12 +24,13 @@ pub use status::{
 };
 
 use crate::anomaly::alert::Anomaly;
+use crate::anomaly::channel::ChannelKind;
 use crate::anomaly::manage::AnomalyChange;
 use crate::authorize::Origin;
 use crate::clock::Timestamp;
 use crate::closed;
 use crate::grant::RevokedBy;
-use crate::id::{AgentId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
+use crate::id::{AgentId, AnomalyChannelId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
 use crate::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use crate::scope::Scopes;
 use crate::webhook::DisabledReason;
@@ -302,6 +303,8 @@ pub enum Event {
         /// What was done.
         change: AnomalyChange,
     },
+    /// A channel was told of an anomaly, or could not be.
+    ChannelNotified(Notification),
     /// A limit refused a request.
     RateLimitHit {
         /// The client's address.
@@ -389,6 +392,35 @@ closed! {
         Resumed = "resumed",
         /// It was deleted.
         Deleted = "deleted",
+    }
+}
+
+/// An attempt to tell a channel of an anomaly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The channel.
+    pub channel_id: AnomalyChannelId,
+    /// What it speaks.
+    pub kind: ChannelKind,
+    /// How it ended.
+    pub outcome: NotificationOutcome,
+    /// The status of the answer, or the mail server's reply code, if there was one.
+    pub status_code: Option<u16>,
+    /// Which attempt it was, from 1.
+    pub attempt: u32,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+closed! {
+    /// How an attempt to tell a channel ended.
+    pub enum NotificationOutcome {
+        /// The receiver took it.
+        Delivered = "delivered",
+        /// It failed and will be tried again.
+        Retried = "retried",
+        /// It was given up.
+        Failed = "failed",
     }
 }
 

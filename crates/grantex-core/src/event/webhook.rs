@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Event, TokenIssue, kind};
+use crate::anomaly::Severity;
 use crate::anomaly::alert::Anomaly;
 use crate::clock::Timestamp;
 use crate::id::{EventId, GrantId, WebhookId};
@@ -136,6 +137,7 @@ impl Event {
             | Self::WebhookDeliveryRetried(_)
             | Self::WebhookDeliveryFailed(_)
             | Self::AnomalyChanged { .. }
+            | Self::ChannelNotified(_)
             | Self::RateLimitHit { .. }
             | Self::DatabaseConnectionError { .. }
             | Self::DatabaseConnectionRestored { .. } => None,
@@ -154,6 +156,14 @@ impl Event {
                 Some(&issue.grant_id)
             }
             Self::PolicyDenied { grant_id, .. } => grant_id.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// How bad it is, when it is what channels are told of.
+    pub const fn severity(&self) -> Option<Severity> {
+        match self {
+            Self::AnomalyDetected(anomaly) => Some(anomaly.severity),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::anomaly::channels::told_of;
 use crate::audit::chain;
 use crate::audit::{AuditEntry, AuditRecord, Chain};
 use crate::clock::Timestamp;
@@ -165,6 +166,14 @@ impl<'t> Unit<'t> {
         let mut woken = std::mem::take(&mut self.woken);
         let mut deliveries = std::mem::take(&mut self.deliveries);
         let mut told: Vec<WebhookId> = Vec::new();
+        // Anomalies are rare; whatever else happens pays nothing for channels.
+        let channels = match events.iter().any(|event| event.severity().is_some()) {
+            true => {
+                let developer = self.developer()?.clone();
+                self.tx.channels(&developer).await?
+            }
+            false => Vec::new(),
+        };
         for event in &events {
             if let Some(record) = event.audit() {
                 self.append_audit(Chain::Server, record).await?;
@@ -182,10 +191,13 @@ impl<'t> Unit<'t> {
                     kind,
                     created_at: now,
                 };
-                let receivers: Vec<WebhookId> = match event.addressee() {
+                let mut receivers: Vec<WebhookId> = match event.addressee() {
                     Some(only) => vec![only.clone()],
                     None => head.subscriptions.of(kind).cloned().collect(),
                 };
+                if let Some(severity) = event.severity() {
+                    receivers.extend(told_of(&channels, severity).cloned());
+                }
                 for webhook_id in receivers {
                     let id = new_id::<DeliveryId>(&*self.random, now);
                     let mut delivery = Delivery::first(id, webhook_id.clone(), &row, event);

@@ -258,12 +258,14 @@ pub struct WebhookCensus {
 /// Reading webhook endpoints and deliveries. Deleted endpoints do not exist here.
 #[async_trait]
 pub trait WebhookReads {
-    /// An endpoint of this developer.
+    /// An endpoint of this developer that is no channel.
     async fn webhook(&mut self, developer: &DeveloperId, id: &WebhookId) -> Result<Option<Webhook>, StoreError>;
-    /// An endpoint, whoever the developer is.
+    /// An endpoint, channels included, whoever the developer is.
     async fn webhook_by_id(&mut self, id: &WebhookId) -> Result<Option<Webhook>, StoreError>;
-    /// A developer's endpoints, newest first, at most `limit`.
+    /// A developer's endpoints that are no channels, newest first, at most `limit`.
     async fn webhooks(&mut self, developer: &DeveloperId, limit: u32) -> Result<Vec<Webhook>, StoreError>;
+    /// A developer's endpoints that are channels, newest first.
+    async fn channels(&mut self, developer: &DeveloperId) -> Result<Vec<Webhook>, StoreError>;
     /// Up to `limit` active endpoints that have due deliveries, whose breaker may let one through, and that nobody but `owner`
     /// has claimed.
     async fn webhooks_with_work(
@@ -308,7 +310,7 @@ pub trait WebhookReads {
     async fn backlog(&mut self, now: Timestamp) -> Result<Backlog, StoreError>;
     /// What waits for one endpoint.
     async fn backlog_of(&mut self, webhook: &WebhookId, now: Timestamp) -> Result<Backlog, StoreError>;
-    /// How many endpoints there are.
+    /// How many endpoints there are that are no channels.
     async fn webhook_census(&mut self) -> Result<WebhookCensus, StoreError>;
 }
 

@@ -247,6 +247,7 @@ impl Fixtures {
             counts: Counts::default(),
             created_at,
             updated_at: created_at,
+            channel: None,
         }
     }
 

@@ -125,6 +125,7 @@ impl<S: Store> Grantex<S> {
             counts: Counts::default(),
             created_at: now,
             updated_at: now,
+            channel: None,
         };
         let row = webhook.clone();
         self.transact(ctx, Some(&developer.id), move |unit| {
@@ -347,7 +348,7 @@ impl<S: Store> Grantex<S> {
         Ok(policy.check(url)?)
     }
 
-    fn seal_secret(&self, id: &WebhookId, secret: &Secret<String>) -> Result<String, SignError> {
+    pub(crate) fn seal_secret(&self, id: &WebhookId, secret: &Secret<String>) -> Result<String, SignError> {
         self.parts.sealer.seal(&seal_context(id), secret.expose().as_bytes())
     }
 }
@@ -366,7 +367,7 @@ fn changed(id: &WebhookId, change: WebhookChange) -> Event {
 }
 
 /// 192 random bits as 48 hex digits: the form that published clients know (contract extensions §4).
-fn new_signing_secret(random: &dyn Random) -> Secret<String> {
+pub(crate) fn new_signing_secret(random: &dyn Random) -> Secret<String> {
     let mut bytes = [0_u8; 24];
     random.fill(&mut bytes);
     let secret = Secret::new(hex(&bytes));

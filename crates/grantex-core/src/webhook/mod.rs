@@ -19,8 +19,10 @@ mod deliveries;
 mod manage;
 
 pub use deliveries::{DeliveryFilter, DeliveryPage, MAX_TOTAL, Recovered, RedeliverError};
+pub(crate) use manage::new_signing_secret;
 pub use manage::{CreateWebhook, CreatedWebhook, RotatedSecret, WebhookChanges, WebhookError, WebhookStatistics};
 
+use crate::anomaly::channel::Channel;
 use crate::clock::{Lifetime, Timestamp};
 use crate::closed;
 use crate::event::Event;
@@ -152,6 +154,8 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// What else it is than a webhook: a channel for anomalies.
+    pub channel: Option<Channel>,
 }
 
 impl Webhook {

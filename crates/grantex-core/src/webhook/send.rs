@@ -16,13 +16,43 @@ pub struct Outgoing {
     pub body: Arc<str>,
 }
 
-/// What came back: any status at all is an answer.
+/// A mail on its way to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Whom it is for: plain addresses.
+    pub to: Vec<String>,
+    /// One line.
+    pub subject: String,
+    /// The text, in lines that end in CRLF.
+    pub text: String,
+    /// What makes `Message-ID`: the same for each attempt, so that a mail that comes twice can be told.
+    pub id: String,
+}
+
+/// What leaves for an endpoint.
+#[derive(Clone)]
+pub enum Message {
+    /// A request.
+    Http(Outgoing),
+    /// A mail.
+    Mail(Mail),
+}
+
+/// What came back: any status at all is an answer. Of a mail it is the mail server's last reply code (RFC 5321 §4.2): 2xx means
+/// that it took the mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
     /// The status of the final response, 200 to 999; informational ones (1xx) are passed over.
     pub status: u16,
     /// `Retry-After`, as a delay from now, when it could be read (RFC 9110 §10.2.3: seconds or an HTTP date).
     pub retry_after: Option<Duration>,
+}
+
+impl Received {
+    /// Whether the receiver took it.
+    pub const fn is_success(self) -> bool {
+        matches!(self.status, 200..=299)
+    }
 }
 
 /// Why there was no answer. The texts name no address and no secret.
@@ -49,6 +79,9 @@ pub enum SendError {
     /// The deadline passed.
     #[error("there was no answer in time")]
     TimedOut,
+    /// There is no mail server to hand a mail to.
+    #[error("this server has no mail server")]
+    NoMailServer,
     /// What came was no HTTP answer, or the connection ended before its headers did.
     #[error("the connection broke before an answer")]
     Broken,
@@ -58,4 +91,22 @@ pub enum SendError {
 pub trait Sender: Send + Sync + 'static {
     /// Sends one request and reads the answer's head; its body is not used. Dropping the future gives the request up.
     fn send<'a>(&'a self, request: &'a Outgoing) -> BoxFuture<'a, Result<Received, SendError>>;
+
+    /// Whether there is a mail server.
+    fn has_mail(&self) -> bool {
+        false
+    }
+
+    /// Hands a mail to the mail server.
+    fn mail<'a>(&'a self, _mail: &'a Mail) -> BoxFuture<'a, Result<Received, SendError>> {
+        Box::pin(async { Err(SendError::NoMailServer) })
+    }
+
+    /// Sends whatever it is.
+    fn deliver<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<Received, SendError>> {
+        match message {
+            Message::Http(request) => self.send(request),
+            Message::Mail(mail) => self.mail(mail),
+        }
+    }
 }

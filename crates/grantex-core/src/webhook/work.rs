@@ -14,10 +14,13 @@ use serde::Deserialize;
 use super::health::Breaker;
 use super::send::{Outgoing, Received, SendError};
 use super::{Delivery, DeliveryStatus, DisabledReason, Webhook, WebhookState, signature};
+use crate::anomaly::channel::ChannelKind;
+use crate::anomaly::channels;
+use crate::anomaly::manage::AnomalyChange;
 use crate::clock::{Lifetime, Timestamp};
 use crate::context::Context;
 use crate::error::StoreError;
-use crate::event::{DeliveryFailure, Event};
+use crate::event::{DeliveryFailure, Event, Notification, NotificationOutcome};
 use crate::grantex::Grantex;
 use crate::id::{AgentId, DeliveryId, WebhookId};
 use crate::secret::Secret;
@@ -69,6 +72,8 @@ pub struct Attempt {
     pub delivery: Delivery,
     /// Where it was sent.
     pub url: String,
+    /// What the endpoint speaks, when it is a channel.
+    pub channel: Option<ChannelKind>,
     /// What came back.
     pub outcome: Result<Received, SendError>,
     /// When it ended.
@@ -200,7 +205,7 @@ impl<S: Store> Grantex<S> {
         })
     }
 
-    fn open_secret(&self, webhook: &Webhook, sealed: &str) -> Option<Secret<String>> {
+    pub(crate) fn open_secret(&self, webhook: &Webhook, sealed: &str) -> Option<Secret<String>> {
         let plain = Secret::new(self.parts.sealer.open(&webhook.seal_context(), sealed)?);
         String::from_utf8(plain.expose().clone()).ok().map(Secret::new)
     }
@@ -302,7 +307,10 @@ impl<S: Store> Grantex<S> {
                 webhook.updated_at = unit.now;
                 unit.tx.update_webhook(&webhook).await?;
                 unit.set_subscriptions(subscriptions).await?;
-                unit.record(Event::WebhookDisabled { webhook_id: id, reason });
+                unit.record(match &webhook.channel {
+                    None => Event::WebhookDisabled { webhook_id: id, reason },
+                    Some(_) => channels::changed(&id, AnomalyChange::ChannelDisabled),
+                });
                 Ok::<_, StoreError>(())
             })
         })
@@ -364,16 +372,20 @@ impl<S: Store> Grantex<S> {
             ended_at: (status != DeliveryStatus::Pending).then_some(attempt.ended_at),
         };
         let (error, retry_after) = match attempt.outcome {
-            Ok(received) if (200..300).contains(&received.status) => {
-                return Verdict {
-                    change: change(DeliveryStatus::Delivered, attempt.ended_at, None),
-                    event: Event::WebhookDelivered {
+            Ok(received) if received.is_success() => {
+                let event = match attempt.channel {
+                    Some(kind) => notified(attempt, kind, NotificationOutcome::Delivered, None),
+                    None => Event::WebhookDelivered {
                         webhook_id: delivery.webhook_id.clone(),
                         status_code: received.status,
                         attempt: number,
                         since_event: since(delivery.created_at, attempt.ended_at),
                         agent_id,
                     },
+                };
+                return Verdict {
+                    change: change(DeliveryStatus::Delivered, attempt.ended_at, None),
+                    event,
                     is_gone: false,
                 };
             }
@@ -396,20 +408,31 @@ impl<S: Store> Grantex<S> {
             error: error.clone(),
             agent_id,
         };
+        let event = match (attempt.channel, delay) {
+            (Some(kind), Some(_)) => notified(attempt, kind, NotificationOutcome::Retried, Some(error.clone())),
+            (Some(kind), None) => notified(attempt, kind, NotificationOutcome::Failed, Some(error.clone())),
+            (None, Some(_)) => Event::WebhookDeliveryRetried(failure),
+            (None, None) => Event::WebhookDeliveryFailed(failure),
+        };
         let error = Some(error.chars().take(MAX_ERROR).collect());
-        match delay {
-            Some(delay) => Verdict {
-                change: change(DeliveryStatus::Pending, attempt.ended_at.plus(delay), error),
-                event: Event::WebhookDeliveryRetried(failure),
-                is_gone,
-            },
-            None => Verdict {
-                change: change(DeliveryStatus::Failed, attempt.ended_at, error),
-                event: Event::WebhookDeliveryFailed(failure),
-                is_gone,
-            },
-        }
+        let change = match delay {
+            Some(delay) => change(DeliveryStatus::Pending, attempt.ended_at.plus(delay), error),
+            None => change(DeliveryStatus::Failed, attempt.ended_at, error),
+        };
+        Verdict { change, event, is_gone }
     }
+}
+
+/// An attempt to tell a channel. Where it went is a secret of some channels, and in no event.
+fn notified(attempt: &Attempt, kind: ChannelKind, outcome: NotificationOutcome, error: Option<String>) -> Event {
+    Event::ChannelNotified(Notification {
+        channel_id: attempt.delivery.webhook_id.channel(),
+        kind,
+        outcome,
+        status_code: attempt.outcome.ok().map(|received| received.status),
+        attempt: attempt.delivery.attempts.saturating_add(1),
+        error,
+    })
 }
 
 /// What an attempt means.

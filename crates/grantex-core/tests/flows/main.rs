@@ -8,6 +8,7 @@
 
 mod agents;
 mod anomalies;
+mod anomaly_channels;
 mod audit;
 mod authorize;
 mod delegate;

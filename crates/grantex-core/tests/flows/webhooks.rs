@@ -90,6 +90,7 @@ impl World {
         let attempt = Attempt {
             delivery: delivery.clone(),
             url: URL.into(),
+            channel: None,
             outcome,
             ended_at: self.now(),
             took: Duration::from_millis(40),
@@ -503,6 +504,7 @@ async fn several_attempts_are_taken_down_together() {
         .map(|(delivery, outcome)| Attempt {
             delivery,
             url: URL.into(),
+            channel: None,
             outcome,
             ended_at: world.now(),
             took: Duration::from_millis(40),

@@ -221,9 +221,7 @@ async fn claim<S: Store>(shared: &Shared<S>, id: &WebhookId) -> Result<bool, Sto
 }
 
 fn is_success(attempt: &Attempt) -> bool {
-    attempt
-        .outcome
-        .is_ok_and(|received| (200..300).contains(&received.status))
+    attempt.outcome.is_ok_and(|received| received.is_success())
 }
 
 async fn send<S: Store>(shared: Arc<Shared<S>>, webhook: Webhook, delivery: Delivery) -> Attempt {
@@ -231,13 +229,14 @@ async fn send<S: Store>(shared: Arc<Shared<S>>, webhook: Webhook, delivery: Deli
     let _slot = shared.slots.acquire().await;
     let clock = shared.grantex.clock();
     let began = clock.monotonic();
-    let outcome = match shared.grantex.sign_delivery(&webhook, &delivery) {
-        Some(request) => shared.sender.send(&request).await,
+    let outcome = match shared.grantex.message(&webhook, &delivery) {
+        Some(message) => shared.sender.deliver(&message).await,
         None => Err(SendError::Unsigned),
     };
     Attempt {
         delivery,
         url: webhook.url,
+        channel: webhook.channel.map(|channel| channel.kind),
         outcome,
         ended_at: clock.now(),
         took: clock.monotonic().saturating_sub(began),

@@ -303,6 +303,9 @@ impl From<AnomalyError> for ApiError {
             AnomalyError::MuteTimes => {
                 Self::field("endsAt", "must lie in the future, and at most 90 days after startsAt")
             }
+            AnomalyError::Channel(problem) => Self::field(&problem.field, &problem.problem),
+            AnomalyError::NoChannels => Self::not_configured("this server sends no notifications"),
+            AnomalyError::Sealing(error) => Self::internal(error),
             AnomalyError::Store(error) => error.into(),
         }
     }

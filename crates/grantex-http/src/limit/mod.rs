@@ -26,6 +26,8 @@ pub enum Bucket {
     PrincipalSessions,
     /// Consent pages and decisions of an address.
     Consent,
+    /// Tests of channels by an address.
+    ChannelTests,
     /// Wrong keys presented by an address.
     FailedKeys,
     /// Scrapes of an address.
@@ -40,12 +42,13 @@ pub enum Bucket {
 
 impl Bucket {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ip,
         Self::Signup,
         Self::KeyRotation,
         Self::PrincipalSessions,
         Self::Consent,
+        Self::ChannelTests,
         Self::FailedKeys,
         Self::Metrics,
         Self::Developer,
@@ -69,6 +72,8 @@ pub struct RateLimits {
     pub principal_sessions: NonZeroU32,
     /// Consent pages and decisions of an address.
     pub consent: NonZeroU32,
+    /// Tests of channels by an address.
+    pub channel_tests: NonZeroU32,
     /// Wrong keys presented by an address.
     pub failed_keys: NonZeroU32,
     /// Scrapes of an address.
@@ -92,6 +97,7 @@ impl RateLimits {
             Bucket::KeyRotation => self.key_rotation,
             Bucket::PrincipalSessions => self.principal_sessions,
             Bucket::Consent => self.consent,
+            Bucket::ChannelTests => self.channel_tests,
             Bucket::FailedKeys => self.failed_keys,
             Bucket::Metrics => self.metrics,
             Bucket::Developer => self.developer,
@@ -117,6 +123,7 @@ impl Default for RateLimits {
             key_rotation: number(5),
             principal_sessions: number(10),
             consent: number(60),
+            channel_tests: number(10),
             failed_keys: number(60),
             metrics: number(10),
             developer: number(3_000),

@@ -3,6 +3,7 @@
 mod admin;
 mod agents;
 mod anomalies;
+mod anomaly_channels;
 mod anomaly_rules;
 mod audit;
 mod authorize;
@@ -167,6 +168,11 @@ table! {
     anomaly_rules::MUTES => anomaly_rules::mutes,
     anomaly_rules::MUTE => anomaly_rules::mute,
     anomaly_rules::UNMUTE => anomaly_rules::unmute,
+    anomaly_channels::LIST => anomaly_channels::list,
+    anomaly_channels::CREATE => anomaly_channels::create,
+    anomaly_channels::CHANGE => anomaly_channels::change,
+    anomaly_channels::DELETE => anomaly_channels::delete,
+    anomaly_channels::TEST => anomaly_channels::test,
     admin::SET_PLAN => admin::set_plan,
     statics::ASSET => statics::asset,
 }

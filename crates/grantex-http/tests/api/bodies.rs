@@ -149,6 +149,16 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         "/v1/anomaly/mutes",
         &["rule", "agentId", "startsAt", "endsAt", "reason"],
     ),
+    (
+        "POST",
+        "/v1/anomaly/channels",
+        &["type", "name", "config", "severities"],
+    ),
+    (
+        "PATCH",
+        "/v1/anomaly/channels/achan_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        &["enabled", "name", "severities"],
+    ),
     ("POST", "/v1/introspect", &["token", "token_type_hint"]),
     ("POST", "/v1/revoke", &["token", "token_type_hint"]),
     (
@@ -357,6 +367,8 @@ async fn routes_without_a_body_still_refuse_a_broken_one() {
         ("DELETE", "/v1/policies/x"),
         ("DELETE", "/v1/anomaly/rules/x"),
         ("DELETE", "/v1/anomaly/mutes/x"),
+        ("DELETE", "/v1/anomaly/channels/x"),
+        ("POST", "/v1/anomaly/channels/x/test"),
     ] {
         send(&app, (method, path), "application/json", Vec::new())
             .await

@@ -12,6 +12,7 @@ mod support;
 mod access;
 mod agents;
 mod anomalies;
+mod anomaly_channels;
 mod audit;
 mod authorize;
 mod biscuits;

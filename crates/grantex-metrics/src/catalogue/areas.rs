@@ -12,10 +12,7 @@ macro_rules! areas {
                     CASCADES, DELIVERY_SECONDS, DEPTHS, JOB_SECONDS, Label, Metric, PEOPLE_SECONDS, POLICY_SECONDS, REQUEST_SECONDS, SIGN_SECONDS, Values,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
-                use crate::label::{
-                    Closed as _, EndpointState, EvictionReason, Snapshot, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel,
-                    Pool, QueueState, ReuseKind, SignalOutcome, SigningKeyState, SpanFate, WebhookStatus,
-                };
+                use crate::label::{ChannelKind, Closed as _, EndpointState, EvictionReason, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel, NotificationOutcome, Pool, QueueState, ReuseKind, SignalOutcome, SigningKeyState, Snapshot, SpanFate, WebhookStatus};
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::event::{
                     AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, ExchangeStatus, PolicyChange, RefreshStatus,
@@ -256,6 +253,14 @@ areas! {
         );
         SIGNALS = Metric::counter("grantex_anomaly_signals_total", "Signals for the rules, by what became of them.")
             .labelled(&[Label::closed("outcome", SignalOutcome::texts)]);
+        NOTIFICATIONS = Metric::counter(
+            "grantex_anomaly_notifications_total",
+            "Attempts to tell channels of anomalies.",
+        )
+        .labelled(&[
+            Label::closed("channel_type", ChannelKind::texts),
+            Label::closed("outcome", NotificationOutcome::texts),
+        ]);
         WAITING = Metric::gauge("grantex_anomaly_signals_waiting", "Signals in memory that wait to be folded.");
     }
     database: "Database" {

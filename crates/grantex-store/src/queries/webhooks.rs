@@ -96,7 +96,7 @@ impl QueryFragment<Db> for Waiting<'_> {
 }
 
 const CENSUS: &str = "SELECT state, CASE WHEN failing_since IS NULL THEN 0 ELSE 1 END AS is_failing, COUNT(*) AS count \
-    FROM webhooks WHERE deleted_at IS NULL GROUP BY 1, 2";
+    FROM webhooks WHERE deleted_at IS NULL AND channel IS NULL GROUP BY 1, 2";
 
 #[derive(QueryableByName)]
 struct CensusRow {
@@ -118,7 +118,7 @@ const REQUEUE_FAILED: &str = "UPDATE webhook_deliveries SET status = 'pending', 
 impl WebhookReads for ConnTx<'_> {
     async fn webhook(&mut self, developer: &DeveloperId, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
         let found = self.webhook_by_id(id).await?;
-        Ok(found.filter(|webhook| webhook.developer_id == *developer))
+        Ok(found.filter(|webhook| webhook.developer_id == *developer && webhook.channel.is_none()))
     }
 
     async fn webhook_by_id(&mut self, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
@@ -133,8 +133,20 @@ impl WebhookReads for ConnTx<'_> {
         let query = webhooks::table
             .filter(webhooks::developer_id.eq(developer.as_str()))
             .filter(webhooks::deleted_at.is_null())
+            .filter(webhooks::channel.is_null())
             .order((webhooks::created_at.desc(), webhooks::id.desc()))
             .limit(i64::from(limit))
+            .select(WebhookRow::as_select());
+        let found = query.load(self.conn().await?).await;
+        all(self.note(found)?)
+    }
+
+    async fn channels(&mut self, developer: &DeveloperId) -> Result<Vec<Webhook>, StoreError> {
+        let query = webhooks::table
+            .filter(webhooks::developer_id.eq(developer.as_str()))
+            .filter(webhooks::deleted_at.is_null())
+            .filter(webhooks::channel.is_not_null())
+            .order((webhooks::created_at.desc(), webhooks::id.desc()))
             .select(WebhookRow::as_select());
         let found = query.load(self.conn().await?).await;
         all(self.note(found)?)

@@ -1,4 +1,5 @@
 use diesel::prelude::*;
+use grantex_core::anomaly::channel::Channel;
 use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;
 use grantex_core::event::filter::EventFilter;
@@ -35,6 +36,7 @@ pub(crate) struct WebhookRow {
     delivered: i64,
     retried: i64,
     failed: i64,
+    channel: Option<String>,
 }
 
 impl TryFrom<WebhookRow> for Webhook {
@@ -51,6 +53,10 @@ impl TryFrom<WebhookRow> for Webhook {
                 until: Timestamp::from_millis(until),
             }),
             _ => None,
+        };
+        let channel = match &row.channel {
+            Some(text) => Some(place.expect("channel", Channel::from_stored(text))?),
+            None => None,
         };
         let state = WebhookState::parse(&row.state, row.disabled_reason.as_deref());
         let count = |column, value: i64| place.expect(column, u64::try_from(value).ok());
@@ -79,6 +85,7 @@ impl TryFrom<WebhookRow> for Webhook {
             previous_secret,
             created_at: Timestamp::from_millis(row.created_at),
             updated_at: Timestamp::from_millis(row.updated_at),
+            channel,
         })
     }
 }
@@ -109,6 +116,7 @@ impl From<&Webhook> for WebhookRow {
             delivered: health.delivered,
             retried: health.retried,
             failed: health.failed,
+            channel: webhook.channel.as_ref().map(Channel::to_stored),
         }
     }
 }
@@ -126,6 +134,7 @@ pub(crate) struct WebhookChange<'a> {
     sealed_previous_secret: Option<&'a str>,
     previous_until: Option<i64>,
     updated_at: i64,
+    channel: Option<String>,
 }
 
 impl<'a> From<&'a Webhook> for WebhookChange<'a> {
@@ -141,6 +150,7 @@ impl<'a> From<&'a Webhook> for WebhookChange<'a> {
             sealed_previous_secret: previous.map(|previous| previous.sealed.as_str()),
             previous_until: previous.map(|previous| previous.until.as_millis()),
             updated_at: webhook.updated_at.as_millis(),
+            channel: webhook.channel.as_ref().map(Channel::to_stored),
         }
     }
 }

@@ -226,6 +226,7 @@ case_list! {
         subscriptions_stand_with_the_head_and_ledgers_leave_them_alone,
         an_endpoint_is_claimed_by_one,
         only_endpoints_with_due_work_are_named,
+        channels_are_endpoints_that_are_no_webhooks,
     }
     deliveries {
         a_delivery_is_read_back_as_it_was_written,

@@ -1,6 +1,8 @@
 //! Webhook endpoints.
 
 use super::support::{FAR, Tenant, odd_texts};
+use crate::anomaly::Severity;
+use crate::anomaly::channel::{Channel, ChannelKind};
 use crate::clock::Lifetime;
 use crate::event::filter::EventFilter;
 use crate::store::Store;
@@ -247,4 +249,54 @@ pub async fn only_endpoints_with_due_work_are_named<S: Store>(store: S) {
     assert_eq!(sorted(mine), sorted(vec![due.id.clone(), probing.id.clone()]));
     assert_eq!(sorted(others), sorted(vec![due.id, probing.id, claimed.id]));
     assert_eq!(one.len(), 1);
+}
+
+pub async fn channels_are_endpoints_that_are_no_webhooks<S: Store>(store: S) {
+    let fixtures = Fixtures::new(156);
+    let (tenant, other) = (
+        Tenant::create(&store, &fixtures).await,
+        Tenant::create(&store, &fixtures).await,
+    );
+    let channel = |name: &str| Channel {
+        kind: ChannelKind::Slack,
+        name: name.into(),
+        config: serde_json::Map::from_iter([("webhookUrl".to_owned(), odd_texts().concat().into())]),
+        severities: vec![Severity::Critical, Severity::Low],
+    };
+    let make = |channel| Webhook {
+        channel,
+        ..fixtures.webhook(&tenant.developer)
+    };
+    let (webhook, older, gone) = (make(None), make(Some(channel("older"))), make(Some(channel("gone"))));
+    let newer = make(Some(channel(&odd_texts().concat())));
+    let theirs = Webhook {
+        channel: Some(channel("theirs")),
+        ..fixtures.webhook(&other.developer)
+    };
+    for endpoint in [&webhook, &older, &gone, &newer, &theirs] {
+        insert(&store, endpoint).await;
+    }
+    let (hidden, now) = (gone.id.clone(), fixtures.now());
+    assert!(commit!(store, [hidden], |tx| tx.hide_webhook(&hidden, now).await?));
+    let (owner, id) = (tenant.developer.id.clone(), newer.id.clone());
+    let (channels, webhooks, as_webhook, any, census) = query!(store, [owner, id], |tx| (
+        tx.channels(&owner).await?,
+        tx.webhooks(&owner, 100).await?,
+        tx.webhook(&owner, &id).await?,
+        tx.webhook_by_id(&id).await?,
+        tx.webhook_census().await?
+    ));
+    assert_eq!(channels, [newer.clone(), older.clone()]);
+    assert_eq!(webhooks, [webhook]);
+    assert_eq!((as_webhook, any.as_ref()), (None, Some(&newer)));
+    assert_eq!((census.active, census.paused), (1, 0), "channels are not counted");
+    let changed = Webhook {
+        channel: Some(channel("renamed")),
+        state: WebhookState::Paused,
+        ..older
+    };
+    assert!(commit!(store, [changed], |tx| tx.update_webhook(&changed).await?));
+    let (owner, expected) = (tenant.developer.id.clone(), [newer, changed]);
+    let channels = query!(store, [owner], |tx| tx.channels(&owner).await?);
+    assert_eq!(channels, expected);
 }

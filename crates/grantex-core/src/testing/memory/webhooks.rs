@@ -72,7 +72,7 @@ impl State {
 impl WebhookReads for State {
     async fn webhook(&mut self, developer: &DeveloperId, id: &WebhookId) -> Result<Option<Webhook>, StoreError> {
         let row = self.live_webhook(id);
-        let own = row.filter(|row| row.webhook.developer_id == *developer);
+        let own = row.filter(|row| row.webhook.developer_id == *developer && row.webhook.channel.is_none());
         Ok(own.map(|row| row.webhook.clone()))
     }
 
@@ -84,10 +84,20 @@ impl WebhookReads for State {
         let rows = self.webhooks.values().filter(|row| row.deleted_at.is_none());
         let own = rows
             .map(|row| &row.webhook)
-            .filter(|webhook| webhook.developer_id == *developer);
+            .filter(|webhook| webhook.developer_id == *developer && webhook.channel.is_none());
         let mut own: Vec<Webhook> = own.cloned().collect();
         own.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         own.truncate(index(limit));
+        Ok(own)
+    }
+
+    async fn channels(&mut self, developer: &DeveloperId) -> Result<Vec<Webhook>, StoreError> {
+        let rows = self.webhooks.values().filter(|row| row.deleted_at.is_none());
+        let own = rows
+            .map(|row| &row.webhook)
+            .filter(|webhook| webhook.developer_id == *developer && webhook.channel.is_some());
+        let mut own: Vec<Webhook> = own.cloned().collect();
+        own.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         Ok(own)
     }
 
@@ -202,7 +212,8 @@ impl WebhookReads for State {
 
     async fn webhook_census(&mut self) -> Result<WebhookCensus, StoreError> {
         let mut census = WebhookCensus::default();
-        for row in self.webhooks.values().filter(|row| row.deleted_at.is_none()) {
+        let live = |row: &&WebhookRow| row.deleted_at.is_none() && row.webhook.channel.is_none();
+        for row in self.webhooks.values().filter(live) {
             match row.webhook.state {
                 WebhookState::Active if row.webhook.is_failing() => census.failing += 1,
                 WebhookState::Active => census.active += 1,

@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 pub mod gate;
+mod receivers;
 pub mod socket;
 pub mod stream;
 mod words;
@@ -121,7 +122,7 @@ impl TestApp {
             .signal(streams.clone())
             .policy_engine(words::OneWord);
         let grantex = match webhooks {
-            Some(policy) => builder.webhooks(policy).build(),
+            Some(policy) => builder.webhooks(policy).sender(Arc::new(receivers::Receivers)).build(),
             None => builder.build(),
         };
         let live = key_of(&grantex, Mode::Live).await;
