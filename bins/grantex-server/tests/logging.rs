@@ -8,6 +8,7 @@ use std::time::Duration;
 use grantex_core::anomaly::alert::Anomaly;
 use grantex_core::anomaly::channel::ChannelKind;
 use grantex_core::anomaly::manage::AnomalyChange;
+use grantex_core::anomaly::response::{AnomalyResponse, ResponseAction, ResponseMode};
 use grantex_core::anomaly::{AnomalyKind, Evidence, Finding, Severity};
 use grantex_core::authorize::Origin;
 use grantex_core::clock::Timestamp;
@@ -214,6 +215,19 @@ fn events() -> Vec<Event> {
         },
         Event::WebhookDeliveryRetried(failure.clone()),
         Event::WebhookDeliveryFailed(failure),
+        Event::AnomalyResponded(Box::new(AnomalyResponse {
+            anomaly: anomaly.clone(),
+            agent_id: agent_id.clone(),
+            action: ResponseAction::RevokeAgentGrants,
+            is_effective: true,
+            revoked: 1,
+            grants: vec![grant_id.clone()],
+        })),
+        Event::ResponsePolicyChanged {
+            previous: ResponseMode::AlertOnly,
+            mode: ResponseMode::RevokeAgentGrants,
+            policies: 2,
+        },
         Event::AnomalyDetected(Box::new(anomaly)),
         Event::AnomalyChanged {
             subject: format!("anm_{ulid}"),

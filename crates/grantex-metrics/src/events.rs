@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use grantex_core::anomaly::alert::Anomaly;
 use grantex_core::anomaly::channel::ChannelKind;
+use grantex_core::anomaly::response::ResponseAction;
 use grantex_core::anomaly::{AnomalyKind, Severity};
 use grantex_core::event::{
     AgentChange, AuthorizeStatus, ConsentOutcome, DecisionStatus, Event, ExchangeStatus, NotificationOutcome, Observer,
@@ -55,6 +56,7 @@ pub(crate) struct EventMetrics {
     policy_changes: Counters<PolicyChange>,
     anomalies: Vec<(Severity, Counters<AnomalyKind>)>,
     notifications: Vec<(NotificationOutcome, Counters<ChannelKind>)>,
+    responses: Counters<ResponseAction>,
     rate_limit_hits: Vec<(&'static str, Counter)>,
     rate_limit_hits_elsewhere: Counter,
     connection_errors: Counters<Pool>,
@@ -109,6 +111,7 @@ impl EventMetrics {
                     (*outcome, Counters::of(registry, &anomalies::NOTIFICATIONS, &fixed))
                 })
                 .collect(),
+            responses: Counters::of(registry, &anomalies::RESPONSES, &[]),
             rate_limit_hits: routes
                 .iter()
                 .map(|route| (*route, registry.counter(&limits::HITS, &[("endpoint", route)])))
@@ -246,7 +249,8 @@ impl Observer for Metrics {
                 }
             }
             // What people do about anomalies is in the log; how many are open is a gauge.
-            Event::AnomalyChanged { .. } => {}
+            Event::AnomalyChanged { .. } | Event::ResponsePolicyChanged { .. } => {}
+            Event::AnomalyResponded(response) => to.responses.increment(response.action),
             Event::RateLimitHit { endpoint, .. } => to.rate_limit_hit(endpoint),
             Event::DatabaseConnectionError { pool, .. } => {
                 if let Some(pool) = Pool::parse(pool) {

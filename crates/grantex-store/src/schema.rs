@@ -326,4 +326,26 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    anomaly_response_policies (developer_id) {
+        developer_id -> Text,
+        mode -> Text,
+        policies -> Text,
+    }
+}
+
+diesel::table! {
+    anomaly_responses (anomaly_id) {
+        anomaly_id -> Text,
+        developer_id -> Text,
+        agent_id -> Text,
+        action -> Text,
+        after_at -> Nullable<BigInt>,
+        after_id -> Nullable<Text>,
+        revoked -> BigInt,
+        grant_ids -> Text,
+        created_at -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(anomaly_cursors, developers);

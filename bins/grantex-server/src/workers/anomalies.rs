@@ -72,6 +72,12 @@ impl Worker {
                 return false;
             }
         };
+        if detected.responses > 0
+            && let Err(error) = self.grantex.respond_to_anomalies(&ctx, Some(developer)).await
+        {
+            // They are stored: the job does what is left.
+            warn!(self.logger, "anomalies.not_responded_to"; "error" => chain(&error));
+        }
         if let (Some(metrics), Some(oldest)) = (&self.metrics, detected.oldest) {
             let lag = duration(self.grantex.now().since(oldest));
             metrics.anomalies_looked_for(lag, detected.signals, detected.skipped);

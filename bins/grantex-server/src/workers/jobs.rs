@@ -152,7 +152,8 @@ impl Jobs {
         Ok(0)
     }
 
-    /// Calls for developers whom nobody looks at: what wrote their entries may be gone. Counts open anomalies.
+    /// Calls for developers whom nobody looks at: what wrote their entries may be gone. Does what is left to be done about anomalies. Counts
+    /// open ones.
     async fn anomalies(&self) -> Outcome {
         let grantex = &self.assembly.grantex;
         let (mut after, mut called) = (None, 0);
@@ -170,6 +171,8 @@ impl Jobs {
         if let Some(metrics) = &self.metrics {
             metrics.set_open_anomalies(grantex.open_anomalies().await?);
         }
+        let ctx = grantex.context(self.logger.clone(), "job".to_owned());
+        grantex.respond_to_anomalies(&ctx, None).await?;
         Ok(called)
     }
 

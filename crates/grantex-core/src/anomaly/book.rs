@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::AnomalyKind;
 use super::custom::{CustomRule, Mute};
+use super::response::ResponsePolicy;
 use super::rules::Rule;
 use crate::clock::Timestamp;
 
@@ -27,6 +28,8 @@ pub struct RuleBook {
     pub custom: Vec<CustomRule>,
     /// When to be silent.
     pub mutes: Vec<Mute>,
+    /// What is done about findings.
+    pub response: ResponsePolicy,
 }
 
 impl RuleBook {

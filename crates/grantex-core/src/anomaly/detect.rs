@@ -38,6 +38,8 @@ const DEVELOPER: &str = "";
 pub struct Detected {
     /// Anomalies that it raised.
     pub raised: Vec<AnomalyId>,
+    /// How many of them are to be responded to: [`Grantex::respond_to_anomalies`].
+    pub responses: u64,
     /// Signals that it folded.
     pub signals: u64,
     /// Entries that it skipped because they were too many.
@@ -73,7 +75,8 @@ impl<S: Store> Grantex<S> {
     /// Looks through what a developer's agents did since the last time, and raises what the rules find in it.
     ///
     /// Entries of the audit chains are each looked at once, by whichever server comes first; signals that wait in the detector's queue go
-    /// with them. Activities, cursor, anomalies and their events are one transaction: on any error everything is looked at again.
+    /// with them. Activities, cursor, anomalies, their events and what is to be done about them are one transaction: on any error everything
+    /// is looked at again.
     /// Costs some three reads and one write; more when agents appear for the first time since the start.
     pub async fn detect_anomalies(&self, ctx: &Context, developer: &DeveloperId) -> Result<Detected, StoreError> {
         let detector = self.detector();
@@ -112,6 +115,7 @@ impl<S: Store> Grantex<S> {
         };
         let mut detected = Detected {
             raised: Vec::new(),
+            responses: 0,
             signals: batch.signals.iter().map(|signal| u64::from(signal.weight)).sum(),
             skipped: batch.skipped,
             oldest: batch.signals.iter().map(|signal| signal.at).min(),
@@ -120,14 +124,14 @@ impl<S: Store> Grantex<S> {
         let (cursor, next, book) = (batch.cursor, batch.next, Arc::clone(&batch.book));
         let folded = fold(batch, self.now());
         let activities = folded.activities.clone();
-        let Some(raised) = self
+        let Some((raised, responses)) = self
             .write_pass(ctx, developer, (cursor.version, next), folded, &book)
             .await?
         else {
             return Ok(None);
         };
         detector.remember(developer, (cursor.version, next.version), book, &activities);
-        detected.raised = raised;
+        (detected.raised, detected.responses) = (raised, responses);
         Ok(Some(detected))
     }
 
@@ -138,7 +142,7 @@ impl<S: Store> Grantex<S> {
         (version, next): (i64, AnomalyCursor),
         folded: Folded,
         book: &Arc<RuleBook>,
-    ) -> Result<Option<Vec<AnomalyId>>, StoreError> {
+    ) -> Result<Option<(Vec<AnomalyId>, u64)>, StoreError> {
         let (id, book) = (developer.clone(), Arc::clone(book));
         // Only what is told to the developer needs its head.
         let owner = (!folded.findings.is_empty()).then_some(developer);
@@ -148,17 +152,21 @@ impl<S: Store> Grantex<S> {
                     return Ok(None);
                 }
                 unit.tx.put_activities(&id, &folded.activities, unit.now).await?;
-                let mut raised = Vec::new();
+                let (mut raised, mut responses) = (Vec::new(), 0);
                 for (agent, finding) in folded.findings {
                     let rule_id = rule_id(&finding, &book);
                     let anomaly_id: AnomalyId = new_id(unit.random(), unit.now);
                     let anomaly = Anomaly::raise(finding, anomaly_id, id.clone(), &agent, rule_id, unit.now);
                     if unit.tx.insert_anomaly(&anomaly).await? {
+                        if let Some(response) = book.response.respond(&anomaly, unit.now) {
+                            unit.tx.insert_response(&response).await?;
+                            responses += 1;
+                        }
                         raised.push(anomaly.id.clone());
                         unit.record(Event::AnomalyDetected(Box::new(anomaly)));
                     }
                 }
-                Ok(Some(raised))
+                Ok(Some((raised, responses)))
             })
         })
         .await

@@ -54,5 +54,10 @@ fn describe(signal: &mut Signal, metadata: &str) {
     if let Some(depth) = members.get("delegationDepth").and_then(Value::as_u64) {
         signal.depth = u32::try_from(depth).unwrap_or(u32::MAX);
     }
-    signal.is_routine = members.get("revokedBy").and_then(Value::as_str) == Some(RevokedBy::AgentDeleted.as_str());
+    let revoked_by = members
+        .get("revokedBy")
+        .and_then(Value::as_str)
+        .and_then(RevokedBy::parse);
+    // What the server does because of a finding must not become the next one.
+    signal.is_routine = matches!(revoked_by, Some(RevokedBy::AgentDeleted | RevokedBy::Anomaly));
 }

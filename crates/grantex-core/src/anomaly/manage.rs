@@ -106,6 +106,14 @@ pub enum AnomalyError {
     /// A channel's secret could not be sealed.
     #[error("sealing the secret failed")]
     Sealing(#[from] SignError),
+    /// A response policy that cannot be followed.
+    #[error("policies {problem}")]
+    ResponsePolicy {
+        /// Which one, from 0; `None`: all together.
+        place: Option<usize>,
+        /// What is wrong with the list, or with the rules that this one names.
+        problem: &'static str,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

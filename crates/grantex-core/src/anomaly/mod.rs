@@ -11,7 +11,8 @@
 //!
 //! People are told through [`channel`]s.
 //!
-//! Nothing here revokes anything: findings are advice.
+//! Findings are advice. Only where a developer has a [`ResponsePolicy`](response::ResponsePolicy) that says so, an agent is suspended or loses
+//! its grants because of one: what is to be done is stored with the finding, and done right after ([`respond`]).
 
 pub mod activity;
 pub mod alert;
@@ -28,6 +29,8 @@ pub mod finding;
 pub mod fingerprint;
 pub mod manage;
 pub mod notice;
+pub mod respond;
+pub mod response;
 pub mod ring;
 pub mod rules;
 pub mod seen;

@@ -11,7 +11,7 @@ use crate::policy::PolicyRef;
 
 impl Event {
     /// What the server's chain records of it: grants created, tokens exchanged and refreshed, revocations, reuse, consent
-    /// given or refused, and refusals by policy.
+    /// given or refused, refusals by policy, and what was done because of anomalies.
     pub fn audit(&self) -> Option<AuditRecord> {
         match self {
             Self::GrantCreated {
@@ -188,6 +188,32 @@ impl Event {
                 None,
                 "",
                 &json!({"revocationId": revocation_id}),
+            )),
+            Self::AnomalyResponded(response) => Some(record(
+                "grantex.anomaly.responded",
+                AuditStatus::Success,
+                Some(&response.agent_id),
+                None,
+                response.anomaly.principal_id.as_deref().unwrap_or_default(),
+                &json!({
+                    "anomalyId": response.anomaly.id, "type": response.anomaly.kind.as_str(),
+                    "severity": response.anomaly.severity.as_str(), "ruleId": response.anomaly.rule_id,
+                    "description": response.anomaly.description, "evidence": response.anomaly.evidence,
+                    "action": response.action.as_str(), "effective": response.is_effective,
+                    "revokedGrants": response.revoked,
+                }),
+            )),
+            Self::ResponsePolicyChanged {
+                previous,
+                mode,
+                policies,
+            } => Some(record(
+                "grantex.response_policy.updated",
+                AuditStatus::Success,
+                None,
+                None,
+                "",
+                &json!({"previousMode": previous.as_str(), "mode": mode.as_str(), "policies": policies}),
             )),
             Self::RefreshReplayed { .. }
             | Self::TokenExchangeRejected { .. }

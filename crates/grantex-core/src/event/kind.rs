@@ -32,13 +32,18 @@ kinds! {
         TOKEN_REUSE_DETECTED = "token.reuse_detected",
         /// A rule found something in what an agent does.
         ANOMALY_DETECTED = "anomaly.detected",
+        /// The grants of an agent were revoked because of an anomaly, as the developer wanted it.
+        ANOMALY_AUTO_REVOKED = "anomaly.auto_revoked",
+        /// An agent was suspended because of an anomaly, as the developer wanted it.
+        ANOMALY_AGENT_SUSPENDED = "anomaly.agent_suspended",
+        /// A developer changed what is done about anomalies.
+        RESPONSE_POLICY_UPDATED = "irregularity.policy.updated",
         /// An endpoint was disabled: it is gone, or had failed for days.
         WEBHOOK_DISABLED = "webhook.disabled",
         /// A developer asked for a test event; only the endpoint under test is told.
         WEBHOOK_TEST = "webhook.test",
     }
     expected {
-        "anomaly.auto_revoked",
         "budget.exhausted",
         "budget.threshold",
         "consent_bundle.created",

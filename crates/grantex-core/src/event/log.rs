@@ -58,6 +58,8 @@ impl Event {
                 NotificationOutcome::Retried => "anomaly.notification_retried",
                 NotificationOutcome::Failed => "anomaly.notification_failed",
             },
+            Self::AnomalyResponded(_) => "anomaly.responded",
+            Self::ResponsePolicyChanged { .. } => "response_policy.changed",
             Self::RateLimitHit { .. } => "rate_limit.hit",
             Self::DatabaseConnectionError { .. } => "database.connection_error",
             Self::DatabaseConnectionRestored { .. } => "database.connection_restored",
@@ -90,6 +92,7 @@ impl Event {
             | Self::WebhookChanged { .. }
             | Self::WebhookTested { .. }
             | Self::AnomalyChanged { .. }
+            | Self::ResponsePolicyChanged { .. }
             | Self::DatabaseConnectionRestored { .. }
             | Self::PolicyChanged { .. }
             | Self::PolicyBundleStored { .. } => Level::Info,
@@ -104,6 +107,7 @@ impl Event {
             | Self::WebhookDisabled { .. }
             | Self::WebhookDeliveryRetried(_)
             | Self::AnomalyDetected(_)
+            | Self::AnomalyResponded(_)
             | Self::RateLimitHit { .. } => Level::Warning,
             Self::WebhookDeliveryFailed(_)
             | Self::DatabaseConnectionError { .. }
@@ -365,6 +369,24 @@ impl KV for Line<'_> {
                 if let Some(error) = &told.error {
                     out.emit_str("error".into(), error)?;
                 }
+            }
+            Event::AnomalyResponded(response) => {
+                out.emit_str("anomalyId".into(), response.anomaly.id.as_str())?;
+                out.emit_str("type".into(), response.anomaly.kind.as_str())?;
+                out.emit_str("severity".into(), response.anomaly.severity.as_str())?;
+                out.emit_str("agentId".into(), response.agent_id.as_str())?;
+                out.emit_str("action".into(), response.action.as_str())?;
+                out.emit_bool("effective".into(), response.is_effective)?;
+                out.emit_u64("revokedGrants".into(), response.revoked)?;
+            }
+            Event::ResponsePolicyChanged {
+                previous,
+                mode,
+                policies,
+            } => {
+                out.emit_str("previousMode".into(), previous.as_str())?;
+                out.emit_str("mode".into(), mode.as_str())?;
+                out.emit_usize("policies".into(), *policies)?;
             }
             Event::RateLimitHit {
                 ip,

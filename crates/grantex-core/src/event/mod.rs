@@ -26,6 +26,7 @@ pub use status::{
 use crate::anomaly::alert::Anomaly;
 use crate::anomaly::channel::ChannelKind;
 use crate::anomaly::manage::AnomalyChange;
+use crate::anomaly::response::{AnomalyResponse, ResponseMode};
 use crate::authorize::Origin;
 use crate::clock::Timestamp;
 use crate::closed;
@@ -305,6 +306,17 @@ pub enum Event {
     },
     /// A channel was told of an anomaly, or could not be.
     ChannelNotified(Notification),
+    /// The server did what a developer's response policy says about an anomaly. The changes of agent and grants are events of their own.
+    AnomalyResponded(Box<AnomalyResponse>),
+    /// A developer changed what is done about anomalies.
+    ResponsePolicyChanged {
+        /// The mode before.
+        previous: ResponseMode,
+        /// The mode now.
+        mode: ResponseMode,
+        /// How many policies there are now.
+        policies: usize,
+    },
     /// A limit refused a request.
     RateLimitHit {
         /// The client's address.

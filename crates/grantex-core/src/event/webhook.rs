@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Event, TokenIssue, kind};
 use crate::anomaly::Severity;
 use crate::anomaly::alert::Anomaly;
+use crate::anomaly::response::{AnomalyResponse, ResponseAction};
 use crate::clock::Timestamp;
 use crate::id::{EventId, GrantId, WebhookId};
 
@@ -109,6 +110,21 @@ impl Event {
                 json!({"tokenId": token_id, "grantId": grant_id, "agentId": agent_id, "principalId": principal_id}),
             )),
             Self::AnomalyDetected(anomaly) => Some((kind::ANOMALY_DETECTED, anomaly.data())),
+            Self::AnomalyResponded(response) => Some((
+                match response.action {
+                    ResponseAction::RevokeAgentGrants => kind::ANOMALY_AUTO_REVOKED,
+                    ResponseAction::SuspendAgent => kind::ANOMALY_AGENT_SUSPENDED,
+                },
+                response.data(),
+            )),
+            Self::ResponsePolicyChanged {
+                previous,
+                mode,
+                policies,
+            } => Some((
+                kind::RESPONSE_POLICY_UPDATED,
+                json!({"previousMode": previous.as_str(), "mode": mode.as_str(), "policies": policies}),
+            )),
             Self::WebhookDisabled { webhook_id, reason } => Some((
                 kind::WEBHOOK_DISABLED,
                 json!({"webhookId": webhook_id, "reason": reason.as_str()}),
@@ -193,6 +209,23 @@ impl Anomaly {
             "agentId": self.agent_id, "principalId": self.principal_id, "description": self.description,
             "metadata": self.evidence, "detectedAt": self.detected_at,
         })
+    }
+}
+
+impl AnomalyResponse {
+    /// The finding, with what was done. Clients of other servers read `revokedGrants` and `anomalyCount`.
+    fn data(&self) -> Value {
+        let mut data = self.anomaly.data();
+        if let Some(members) = data.as_object_mut() {
+            members.insert("action".into(), json!(self.action.as_str()));
+            members.insert("effective".into(), json!(self.is_effective));
+            if self.action == ResponseAction::RevokeAgentGrants {
+                members.insert("anomalyCount".into(), json!(1));
+                members.insert("revokedGrants".into(), json!(self.grants));
+                members.insert("revokedGrantCount".into(), json!(self.revoked));
+            }
+        }
+        data
     }
 }
 

@@ -26,6 +26,8 @@ closed! {
         RefreshReuse = "refresh_reuse",
         /// The revocation of its refresh token (RFC 7009).
         RefreshTokenRevoked = "refresh_token_revoked",
+        /// The developer's response policy, because of an anomaly.
+        Anomaly = "anomaly",
     }
 }
 

@@ -6,6 +6,7 @@ use super::{AnomalyPosition, EventHead, EventRange, KeyState, StoredEvent, Store
 use crate::agent::Agent;
 use crate::anomaly::alert::{Anomaly, AnomalyCount, AnomalyFilter};
 use crate::anomaly::book::RuleBook;
+use crate::anomaly::response::PendingResponse;
 use crate::audit::{AuditEntry, AuditFilter, Chain};
 use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
@@ -358,6 +359,19 @@ pub trait AnomalyReads {
         agent: Option<&str>,
         since: Timestamp,
     ) -> Result<Vec<AnomalyCount>, StoreError>;
+    /// Findings of a developer, or of all, about which something is still to be done, the oldest first, behind `after`.
+    async fn pending_responses(
+        &mut self,
+        developer: Option<&DeveloperId>,
+        after: Option<&AnomalyId>,
+        limit: u32,
+    ) -> Result<Vec<(DeveloperId, AnomalyId)>, StoreError>;
+    /// What is still to be done about a finding.
+    async fn pending_response(
+        &mut self,
+        developer: &DeveloperId,
+        id: &AnomalyId,
+    ) -> Result<Option<PendingResponse>, StoreError>;
     /// How many anomalies of all developers are open: what the gauge shows.
     async fn open_anomalies(&mut self) -> Result<i64, StoreError>;
 }

@@ -7,14 +7,15 @@ use crate::agent::Agent;
 use crate::anomaly::alert::Anomaly;
 use crate::anomaly::book::RuleOverride;
 use crate::anomaly::custom::{CustomRule, Mute};
+use crate::anomaly::response::{PendingResponse, ResponsePolicy};
 use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::RevokedBy;
 use crate::id::{
-    AgentId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, DeliveryId, DeveloperId, GrantId, PolicyId, TokenId,
-    WebhookId,
+    AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, DeliveryId, DeveloperId, GrantId, PolicyId,
+    TokenId, WebhookId,
 };
 use crate::plan::Plan;
 use crate::policy::{Bundle, BundleFormat, Policy};
@@ -279,6 +280,15 @@ pub trait AnomalyWrites {
     async fn insert_anomaly_mute(&mut self, developer: &DeveloperId, mute: &Mute) -> Result<(), StoreError>;
     /// Removes a mute of this developer; `false` when there is none.
     async fn remove_anomaly_mute(&mut self, developer: &DeveloperId, id: &AnomalyMuteId) -> Result<bool, StoreError>;
+    /// Stores what a developer wants done about findings.
+    async fn put_response_policy(&mut self, developer: &DeveloperId, policy: &ResponsePolicy)
+    -> Result<(), StoreError>;
+    /// Adds what is to be done about a finding.
+    async fn insert_response(&mut self, response: &PendingResponse) -> Result<(), StoreError>;
+    /// Replaces how far it is done.
+    async fn update_response(&mut self, response: &PendingResponse) -> Result<(), StoreError>;
+    /// Removes what was to be done about a finding; `false` when there is nothing.
+    async fn remove_response(&mut self, id: &AnomalyId) -> Result<bool, StoreError>;
     /// Removes up to `limit` activities that were last stored before `before`; returns how many.
     async fn remove_activities(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Removes up to `limit` anomalies that were resolved, or, when `unresolved`, only raised, before `before`; returns how many.

@@ -306,6 +306,11 @@ impl From<AnomalyError> for ApiError {
             AnomalyError::Channel(problem) => Self::field(&problem.field, &problem.problem),
             AnomalyError::NoChannels => Self::not_configured("this server sends no notifications"),
             AnomalyError::Sealing(error) => Self::internal(error),
+            AnomalyError::ResponsePolicy { place: None, problem } => Self::field("policies", problem),
+            AnomalyError::ResponsePolicy {
+                place: Some(place),
+                problem,
+            } => Self::field(&format!("policies[{place}].rules"), problem),
             AnomalyError::Store(error) => error.into(),
         }
     }

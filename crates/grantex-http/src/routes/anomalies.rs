@@ -19,7 +19,6 @@ use crate::extract::{Text, present};
 use crate::openapi::schema;
 
 /// What a developer is not asked about before it says otherwise: nothing is ever revoked because of an anomaly.
-const RESPONSE_MODE: &str = "alert_only";
 
 const UNACKNOWLEDGED: Parameter = Parameter {
     name: "unacknowledged",
@@ -286,8 +285,13 @@ pub(crate) async fn detect<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     let developer = call.developer()?;
     call.no_body().await?;
     let id = developer.id.clone();
-    call.write(move |grantex, ctx| async move { grantex.detect_anomalies(&ctx, &id).await })
+    let revoked = call
+        .write(move |grantex, ctx| async move {
+            grantex.detect_anomalies(&ctx, &id).await?;
+            grantex.respond_to_anomalies(&ctx, Some(&id)).await
+        })
         .await?;
+    let policy = call.read(call.grantex.response_policy(&developer)).await?;
     let now = call.grantex.now();
     let filter = AnomalyFilter {
         current_at: Some(now),
@@ -301,8 +305,8 @@ pub(crate) async fn detect<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     answer::ok(&DetectAnswer {
         detected_at: now,
         total: anomalies.len(),
-        auto_revoked_grants: 0,
-        response_mode: RESPONSE_MODE,
+        auto_revoked_grants: revoked,
+        response_mode: policy.mode.as_str(),
         anomalies,
     })
 }

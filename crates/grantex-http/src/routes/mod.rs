@@ -4,6 +4,7 @@ mod admin;
 mod agents;
 mod anomalies;
 mod anomaly_channels;
+mod anomaly_responses;
 mod anomaly_rules;
 mod audit;
 mod authorize;
@@ -161,6 +162,10 @@ table! {
     anomalies::ACKNOWLEDGE_ALERT => anomalies::acknowledge_alert,
     anomalies::RESOLVE_ALERT => anomalies::resolve_alert,
     anomalies::METRICS => anomalies::metrics,
+    anomaly_responses::MODE => anomaly_responses::mode,
+    anomaly_responses::SET_MODE => anomaly_responses::set_mode,
+    anomaly_responses::POLICIES => anomaly_responses::policies,
+    anomaly_responses::SET_POLICIES => anomaly_responses::set_policies,
     anomaly_rules::RULES_LIST => anomaly_rules::list,
     anomaly_rules::RULE_CREATE => anomaly_rules::create,
     anomaly_rules::RULE_CHANGE => anomaly_rules::change,

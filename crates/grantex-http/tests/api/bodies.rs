@@ -159,6 +159,8 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         "/v1/anomaly/channels/achan_01ARZ3NDEKTSV4RRFFQ69G5FAV",
         &["enabled", "name", "severities"],
     ),
+    ("PATCH", "/v1/irregularities/response-policy", &["mode"]),
+    ("PATCH", "/v1/anomaly/response-policies", &["mode", "policies"]),
     ("POST", "/v1/introspect", &["token", "token_type_hint"]),
     ("POST", "/v1/revoke", &["token", "token_type_hint"]),
     (

@@ -21,6 +21,7 @@ macro_rules! areas {
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::policy::BackendKind;
                 #[allow(unused_imports, reason = "not every area needs every name")]
+                use grantex_core::anomaly::response::ResponseAction;
                 use grantex_core::anomaly::{AnomalyKind, Severity};
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::webhook::DisabledReason;
@@ -251,6 +252,11 @@ areas! {
             JOB_SECONDS,
             "From the oldest signal of a pass of detection to its end.",
         );
+        RESPONSES = Metric::counter(
+            "grantex_anomaly_responses_total",
+            "Anomalies because of which something was done, by what.",
+        )
+        .labelled(&[Label::closed("action", ResponseAction::texts)]);
         SIGNALS = Metric::counter("grantex_anomaly_signals_total", "Signals for the rules, by what became of them.")
             .labelled(&[Label::closed("outcome", SignalOutcome::texts)]);
         NOTIFICATIONS = Metric::counter(

@@ -7,6 +7,7 @@ use grantex_core::anomaly::Severity;
 use grantex_core::anomaly::alert::{Anomaly, AnomalyCount, AnomalyFilter, AnomalyStatus};
 use grantex_core::anomaly::book::{RuleBook, RuleOverride};
 use grantex_core::anomaly::custom::{CustomRule, Mute};
+use grantex_core::anomaly::response::{PendingResponse, ResponsePolicy};
 use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;
 use grantex_core::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, DeveloperId, GrantId};
@@ -14,10 +15,12 @@ use grantex_core::page::{Page, PageRequest};
 use grantex_core::store::{AnomalyCursor, AnomalyPosition, AnomalyReads, AnomalyWrites};
 
 use super::{CHUNK, ConnTx, all, rows, skip};
-use crate::rows::{AnomalyChange, AnomalyRow, CustomRuleRow, MuteRow, OverrideRow, Place};
+use crate::rows::{
+    AnomalyChange, AnomalyRow, CustomRuleRow, MuteRow, OverrideRow, Place, ResponsePolicyRow, ResponseRow,
+};
 use crate::schema::{
-    agent_activities, anomalies, anomaly_cursors, anomaly_mutes, anomaly_rule_overrides, anomaly_rules, developers,
-    grants,
+    agent_activities, anomalies, anomaly_cursors, anomaly_mutes, anomaly_response_policies, anomaly_responses,
+    anomaly_rule_overrides, anomaly_rules, developers, grants,
 };
 use crate::statements::Fixed;
 
@@ -138,10 +141,16 @@ impl AnomalyReads for ConnTx<'_> {
             .select(MuteRow::as_select());
         let mutes = query.load(self.conn().await?).await;
         let mutes: Vec<Mute> = all(self.note(mutes)?)?;
+        let query = anomaly_response_policies::table
+            .find(developer.as_str())
+            .select(ResponsePolicyRow::as_select());
+        let response = query.first(self.conn().await?).await.optional();
+        let response = self.note(response)?.map(ResponsePolicy::try_from).transpose()?;
         Ok(RuleBook {
             overrides,
             custom,
             mutes,
+            response: response.unwrap_or_default(),
         })
     }
 
@@ -228,6 +237,55 @@ impl AnomalyReads for ConnTx<'_> {
             })
         };
         self.note(found)?.into_iter().map(count).collect()
+    }
+
+    async fn pending_responses(
+        &mut self,
+        developer: Option<&DeveloperId>,
+        after: Option<&AnomalyId>,
+        limit: u32,
+    ) -> Result<Vec<(DeveloperId, AnomalyId)>, StoreError> {
+        let behind = || {
+            anomaly_responses::table
+                .filter(anomaly_responses::anomaly_id.gt(after.map_or("", AnomalyId::as_str)))
+                .order(anomaly_responses::anomaly_id)
+                .limit(i64::from(limit))
+                .select((anomaly_responses::developer_id, anomaly_responses::anomaly_id))
+        };
+        let conn = self.conn().await?;
+        let found = match developer {
+            Some(id) => {
+                behind()
+                    .filter(anomaly_responses::developer_id.eq(id.as_str()))
+                    .load(conn)
+                    .await
+            }
+            None => behind().load(conn).await,
+        };
+        let parse = |(developer, anomaly): (String, String)| {
+            let place = Place {
+                table: "anomaly_responses",
+                id: &anomaly,
+            };
+            Ok((
+                place.expect("developer_id", DeveloperId::parse(&developer))?,
+                place.expect("anomaly_id", AnomalyId::parse(&anomaly))?,
+            ))
+        };
+        self.note(found)?.into_iter().map(parse).collect()
+    }
+
+    async fn pending_response(
+        &mut self,
+        developer: &DeveloperId,
+        id: &AnomalyId,
+    ) -> Result<Option<PendingResponse>, StoreError> {
+        let query = anomaly_responses::table
+            .find(id.as_str())
+            .filter(anomaly_responses::developer_id.eq(developer.as_str()))
+            .select(ResponseRow::as_select());
+        let row = query.first(self.conn().await?).await.optional();
+        self.note(row)?.map(PendingResponse::try_from).transpose()
     }
 
     async fn open_anomalies(&mut self) -> Result<i64, StoreError> {
@@ -380,6 +438,49 @@ impl AnomalyWrites for ConnTx<'_> {
             .find(id.as_str())
             .filter(anomaly_mutes::developer_id.eq(developer.as_str()));
         let count = diesel::delete(own).execute(self.conn().await?).await;
+        Ok(self.note(count)? == 1)
+    }
+
+    async fn put_response_policy(
+        &mut self,
+        developer: &DeveloperId,
+        policy: &ResponsePolicy,
+    ) -> Result<(), StoreError> {
+        let row = ResponsePolicyRow::new(developer, policy);
+        let after = (
+            anomaly_response_policies::mode.eq(row.mode.clone()),
+            anomaly_response_policies::policies.eq(row.policies.clone()),
+        );
+        let upsert = diesel::insert_into(anomaly_response_policies::table)
+            .values(row)
+            .on_conflict(anomaly_response_policies::developer_id)
+            .do_update()
+            .set(after);
+        let count = upsert.execute(self.conn().await?).await;
+        self.note(count).map(drop)
+    }
+
+    async fn insert_response(&mut self, response: &PendingResponse) -> Result<(), StoreError> {
+        let insert = diesel::insert_into(anomaly_responses::table).values(ResponseRow::from(response));
+        let count = insert.execute(self.conn().await?).await;
+        self.note(count).map(drop)
+    }
+
+    async fn update_response(&mut self, response: &PendingResponse) -> Result<(), StoreError> {
+        let row = ResponseRow::from(response);
+        let update = diesel::update(anomaly_responses::table.find(row.anomaly_id)).set((
+            anomaly_responses::after_at.eq(row.after_at),
+            anomaly_responses::after_id.eq(row.after_id),
+            anomaly_responses::revoked.eq(row.revoked),
+            anomaly_responses::grant_ids.eq(row.grant_ids),
+        ));
+        let count = update.execute(self.conn().await?).await;
+        self.note(count).map(drop)
+    }
+
+    async fn remove_response(&mut self, id: &AnomalyId) -> Result<bool, StoreError> {
+        let gone = diesel::delete(anomaly_responses::table.find(id.as_str()));
+        let count = gone.execute(self.conn().await?).await;
         Ok(self.note(count)? == 1)
     }
 

@@ -10,6 +10,7 @@ mod grants;
 mod keys;
 mod policies;
 mod records;
+mod responses;
 mod tokens;
 mod webhooks;
 
@@ -23,6 +24,7 @@ pub(crate) use grants::{GrantRow, state as grant_state};
 pub(crate) use keys::KeyRow;
 pub(crate) use policies::{BundleRow, PolicyChanges, PolicyRow};
 pub(crate) use records::{RecordRow, record, records};
+pub(crate) use responses::{ResponsePolicyRow, ResponseRow};
 pub(crate) use tokens::{RefreshUseChange, TokenRow};
 pub(crate) use webhooks::{DeliveryChangeRow, DeliveryRow, HealthChange, WebhookChange, WebhookRow};
 

@@ -6,6 +6,7 @@ use super::state::{State, count, index, newest_first};
 use crate::anomaly::alert::{Anomaly, AnomalyCount, AnomalyFilter, AnomalyStatus};
 use crate::anomaly::book::{RuleBook, RuleOverride};
 use crate::anomaly::custom::{CustomRule, Mute};
+use crate::anomaly::response::{PendingResponse, ResponsePolicy};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, DeveloperId, GrantId};
@@ -99,6 +100,7 @@ impl AnomalyReads for State {
                 .filter(|(id, _)| own(id))
                 .map(|(_, mute)| mute.clone())
                 .collect(),
+            response: self.response_policies.get(developer).cloned().unwrap_or_default(),
         };
         book.custom
             .sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
@@ -151,6 +153,31 @@ impl AnomalyReads for State {
             }
         }
         Ok(counts)
+    }
+
+    async fn pending_responses(
+        &mut self,
+        developer: Option<&DeveloperId>,
+        after: Option<&AnomalyId>,
+        limit: u32,
+    ) -> Result<Vec<(DeveloperId, AnomalyId)>, StoreError> {
+        let wanted = self.responses.values().filter(|response| {
+            developer.is_none_or(|developer| response.developer_id == *developer)
+                && after.is_none_or(|after| response.anomaly_id > *after)
+        });
+        Ok(wanted
+            .take(index(limit))
+            .map(|response| (response.developer_id.clone(), response.anomaly_id.clone()))
+            .collect())
+    }
+
+    async fn pending_response(
+        &mut self,
+        developer: &DeveloperId,
+        id: &AnomalyId,
+    ) -> Result<Option<PendingResponse>, StoreError> {
+        let found = self.responses.get(id);
+        Ok(found.filter(|response| response.developer_id == *developer).cloned())
     }
 
     async fn open_anomalies(&mut self) -> Result<i64, StoreError> {
@@ -258,6 +285,31 @@ impl AnomalyWrites for State {
     async fn remove_anomaly_mute(&mut self, developer: &DeveloperId, id: &AnomalyMuteId) -> Result<bool, StoreError> {
         let is_own = self.anomaly_mutes.get(id).is_some_and(|(owner, _)| owner == developer);
         Ok(is_own && self.anomaly_mutes.remove(id).is_some())
+    }
+
+    async fn put_response_policy(
+        &mut self,
+        developer: &DeveloperId,
+        policy: &ResponsePolicy,
+    ) -> Result<(), StoreError> {
+        self.response_policies.insert(developer.clone(), policy.clone());
+        Ok(())
+    }
+
+    async fn insert_response(&mut self, response: &PendingResponse) -> Result<(), StoreError> {
+        self.responses.insert(response.anomaly_id.clone(), response.clone());
+        Ok(())
+    }
+
+    async fn update_response(&mut self, response: &PendingResponse) -> Result<(), StoreError> {
+        if let Some(known) = self.responses.get_mut(&response.anomaly_id) {
+            known.clone_from(response);
+        }
+        Ok(())
+    }
+
+    async fn remove_response(&mut self, id: &AnomalyId) -> Result<bool, StoreError> {
+        Ok(self.responses.remove(id).is_some())
     }
 
     async fn remove_activities(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

@@ -7,6 +7,7 @@ use crate::agent::{Agent, AgentStatus};
 use crate::anomaly::alert::Anomaly;
 use crate::anomaly::book::RuleOverride;
 use crate::anomaly::custom::{CustomRule, Mute};
+use crate::anomaly::response::{PendingResponse, ResponsePolicy};
 use crate::audit::{AuditEntry, AuditFilter, Chain};
 use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
@@ -46,6 +47,8 @@ pub(super) struct State {
     pub rule_overrides: BTreeMap<(DeveloperId, usize), (DeveloperId, RuleOverride)>,
     pub anomaly_rules: BTreeMap<AnomalyRuleId, (DeveloperId, CustomRule)>,
     pub anomaly_mutes: BTreeMap<AnomalyMuteId, (DeveloperId, Mute)>,
+    pub response_policies: BTreeMap<DeveloperId, ResponsePolicy>,
+    pub responses: BTreeMap<AnomalyId, PendingResponse>,
     /// The kids of keys that were removed.
     pub removed_keys: BTreeSet<String>,
     pub policies: BTreeMap<PolicyId, Policy>,

@@ -1,0 +1,2 @@
+DROP TABLE anomaly_responses;
+DROP TABLE anomaly_response_policies;
