@@ -292,3 +292,80 @@ def test_two_servers_tell_once(tmp_path, admin_url):
             assert sorted(event["data"]["agentId"] for event in events) == sorted(agents)
             other.close()
             developer.close()
+
+
+def status_of(developer, grant):
+    return developer.http.get("/v1/revocations/status", params={"grantId": grant}).json()["status"]
+
+
+def test_the_published_client_has_grants_revoked(server, sandbox):
+    anomalies = sandbox.grantex.anomalies
+    assert anomalies.get_response_policy() == "alert_only"
+    assert anomalies.set_response_policy("revoke_agent_grants") == "revoke_agent_grants"
+    assert anomalies.get_response_policy() == "revoke_agent_grants"
+    bad, good = sandbox.agent(), sandbox.agent()
+    lost, kept = sandbox.issue(bad), sandbox.issue(good)
+    name, action = "grantex_anomaly_responses_total", "revoke_agent_grants"
+    before, mark = server.scrape().value(name, action=action), server.mark_log()
+    with HookReceiver() as receiver:
+        answer = sandbox.http.post("/v1/webhooks", json={"url": receiver.url, "events": ["anomaly.auto_revoked"]})
+        assert answer.status_code == 201, answer.text
+        log_entries(sandbox, bad.id, 51)
+        [hook] = receiver.wait_for(1, "anomaly.auto_revoked")
+    [anomaly] = found(sandbox, "rate_spike")
+    data = hook.event["data"]
+    assert (data["anomalyId"], data["revokedGrants"], data["anomalyCount"]) == (anomaly.id, [lost.grant_id], 1)
+    assert data["metadata"]["count"] == 51, "with the evidence"
+    assert (status_of(sandbox, lost.grant_id), status_of(sandbox, kept.grant_id)) == ("revoked", "active")
+    assert not sandbox.http.post("/v1/tokens/verify", json={"token": lost.token}).json()["valid"]
+    [line] = server.log.wait_for(mark, 1, lambda line: line["msg"] == "anomaly.responded" and line["agentId"] == bad.id, "the response")
+    assert (line["level"], line["action"], line["effective"], line["revokedGrants"]) == ("warn", action, True, 1)
+    assert server.scrape().value(name, action=action) - before == 1
+    entries = sandbox.http.get("/v1/audit/entries", params={"chain": "server", "pageSize": 1000}).json()["entries"]
+    [entry] = [entry for entry in entries if entry["action"] == "grantex.anomaly.responded"]
+    assert (entry["agentId"], entry["metadata"]["anomalyId"], entry["metadata"]["evidence"]["count"]) == (bad.id, anomaly.id, 51)
+    detected = sandbox.http.post("/v1/anomalies/detect").json()
+    assert (detected["responseMode"], detected["autoRevokedGrants"]) == ("revoke_agent_grants", 0), "it is done already"
+    assert anomalies.set_response_policy("alert_only") == "alert_only"
+
+
+def test_a_policy_suspends(sandbox):
+    agent = sandbox.agent()
+    issued = sandbox.issue(agent)
+    path = "/v1/anomaly/response-policies"
+    policies = [{"rules": ["AD-011"], "severities": ["high"], "action": "suspend_agent"}]
+    answer = sandbox.http.patch(path, json={"policies": policies})
+    assert answer.status_code == 200 and answer.json() == {"mode": "alert_only", "policies": policies}, answer.text
+    for body, name in (({"policies": [{"rules": ["AD-999"], "action": "alert_only"}]}, "policies[0].rules"), ({"mode": "off"}, "mode")):
+        refused = sandbox.http.patch(path, json=body)
+        assert refused.status_code == 400 and name in refused.json()["message"], refused.text
+    log_entries(sandbox, agent.id, 51)
+    is_suspended = lambda: sandbox.http.get(f"/v1/agents/{agent.id}").json()["status"] == "suspended"
+    wait_until(is_suspended, "the agent to be suspended", seconds=20)
+    assert not sandbox.http.post("/v1/tokens/verify", json={"token": issued.token}).json()["valid"]
+    assert sandbox.http.patch(f"/v1/agents/{agent.id}", json={"status": "active"}).status_code == 200
+    sandbox.grantex.anomalies.detect()
+    assert sandbox.http.post("/v1/tokens/verify", json={"token": issued.token}).json()["valid"], "once per finding"
+
+
+def test_two_servers_respond_once(tmp_path, admin_url):
+    key = secrets.token_hex(32)
+    with fresh_database(admin_url) as url:
+        with running_server("postgres", tmp_path / "one", admin_url, database_url=url, GRANTEX_MASTER_KEY=key) as one, \
+                running_server("postgres", tmp_path / "two", admin_url, database_url=url, GRANTEX_MASTER_KEY=key) as two:
+            developer = at_any_hour(Developer(one, "sandbox"))
+            developer.grantex.anomalies.set_response_policy("revoke_agent_grants")
+            other = httpx.Client(base_url=two.url, headers=developer.http.headers, timeout=30)
+            agents = [developer.agent() for _ in range(4)]
+            grants = [developer.issue(agent).grant_id for agent in agents for _ in range(2)]
+            for agent in agents:
+                log_entries(developer, agent.id, 51)
+                for client in (other, developer.http):
+                    assert client.post("/v1/anomalies/detect").status_code == 200
+            wait_until(lambda: all(status_of(developer, grant) == "revoked" for grant in grants), "all grants to be revoked", seconds=30)
+            told = lambda: developer.http.get("/v1/events", params={"types": "anomaly.auto_revoked", "pageSize": 100}).json()["events"]
+            wait_until(lambda: len(told()) >= len(agents), "a response to each finding", seconds=30)
+            assert sorted(event["data"]["agentId"] for event in told()) == sorted(agent.id for agent in agents)
+            assert sorted(grant for event in told() for grant in event["data"]["revokedGrants"]) == sorted(grants)
+            other.close()
+            developer.close()

@@ -258,6 +258,13 @@ def drive_anomalies(canary, auth, agent):
         "ruleId": "canary", "name": name, "description": name, "condition": {"timeWindow": "5m", "threshold": 1_000_000},
     }).json()["id"]
     canary.send("GET", "/v1/anomaly/rules", 200, headers=auth)
+    for path, body in (("/v1/irregularities/response-policy", {"mode": "alert_only"}),
+                       ("/v1/anomaly/response-policies", {"policies": [{"rules": ["canary"], "action": "alert_only"}]})):
+        canary.send("GET", path, 200, headers=auth)
+        canary.send("PATCH", path, 200, headers=auth, json=body)
+    stray = canary.hide("stray rule of a response policy", mark("rule"))
+    for body in ({"policies": [{"rules": [stray], "action": "alert_only"}]}, {"policies": [{"action": stray}]}, {"mode": stray}):
+        canary.send("PATCH", "/v1/anomaly/response-policies", 400, headers=auth, json=body)
     canary.send("DELETE", f"/v1/anomaly/rules/{rule}", 204, headers=auth)
     body = {"agentId": agent, "endsAt": "2999-01-01T00:00:00Z"}
     canary.send("POST", "/v1/anomaly/mutes", 400, headers=auth, json=body)

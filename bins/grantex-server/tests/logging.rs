@@ -179,7 +179,7 @@ fn events() -> Vec<Event> {
         },
         Event::TokenRevoked {
             token_id,
-            grant_id,
+            grant_id: grant_id.clone(),
             agent_id: agent_id.clone(),
             principal_id,
         },
@@ -221,7 +221,7 @@ fn events() -> Vec<Event> {
             action: ResponseAction::RevokeAgentGrants,
             is_effective: true,
             revoked: 1,
-            grants: vec![grant_id.clone()],
+            grants: vec![grant_id],
         })),
         Event::ResponsePolicyChanged {
             previous: ResponseMode::AlertOnly,

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::support::World;
 
 /// A world in which it is nine in the morning: no hour of the night disturbs the tests.
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let world = World::new().await;
     world.clock.advance(Lifetime::hours(6));
     world
@@ -41,13 +41,13 @@ impl World {
             .unwrap();
     }
 
-    async fn log_entries(&self, agent: &str, count: u32) {
+    pub(crate) async fn log_entries(&self, agent: &str, count: u32) {
         for _ in 0..count {
             self.log_entry(agent, AuditStatus::Success).await;
         }
     }
 
-    async fn detect(&self) -> usize {
+    pub(crate) async fn detect(&self) -> usize {
         let detected = self.grantex.detect_anomalies(&self.ctx(), &self.developer.id).await;
         detected.unwrap().raised.len()
     }

@@ -9,6 +9,7 @@
 mod agents;
 mod anomalies;
 mod anomaly_channels;
+mod anomaly_responses;
 mod audit;
 mod authorize;
 mod delegate;

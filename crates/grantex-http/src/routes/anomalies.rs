@@ -18,8 +18,6 @@ use crate::error::ApiError;
 use crate::extract::{Text, present};
 use crate::openapi::schema;
 
-/// What a developer is not asked about before it says otherwise: nothing is ever revoked because of an anomaly.
-
 const UNACKNOWLEDGED: Parameter = Parameter {
     name: "unacknowledged",
     about: "`true`: only those that nobody has acknowledged or resolved",
@@ -184,9 +182,9 @@ pub(crate) struct DetectAnswer {
     #[schema(value_type = String, format = DateTime)]
     detected_at: Timestamp,
     total: usize,
-    /// Grants that were revoked because of what was found: 0, as findings are advice.
+    /// Grants that were revoked by this call because of what was found, without what was delegated from them.
     auto_revoked_grants: u64,
-    /// `alert_only`.
+    /// What is done about anomalies that no response policy speaks of: `alert_only` or `revoke_agent_grants`.
     response_mode: &'static str,
     /// Those whose window has not passed and that are not resolved, newest first, at most 1000. The same finding keeps its id.
     anomalies: Vec<AnomalyAnswer>,

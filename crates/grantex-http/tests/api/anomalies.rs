@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestApp;
 
-async fn log_entries(app: &TestApp, agent: &str, count: u32) {
+pub(crate) async fn log_entries(app: &TestApp, agent: &str, count: u32) {
     for _ in 0..count {
         let body = json!({
             "agentId": agent, "agentDid": "did:grantex:x", "grantId": "grnt_none", "principalId": "user-1", "action": "mail.sent",

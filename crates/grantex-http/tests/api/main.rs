@@ -13,6 +13,7 @@ mod access;
 mod agents;
 mod anomalies;
 mod anomaly_channels;
+mod anomaly_responses;
 mod audit;
 mod authorize;
 mod biscuits;

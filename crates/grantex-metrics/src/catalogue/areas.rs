@@ -22,6 +22,7 @@ macro_rules! areas {
                 use grantex_core::policy::BackendKind;
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::anomaly::response::ResponseAction;
+                #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::anomaly::{AnomalyKind, Severity};
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use grantex_core::webhook::DisabledReason;

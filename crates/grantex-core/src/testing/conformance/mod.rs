@@ -37,6 +37,7 @@ mod ledger;
 mod listings;
 mod policies;
 mod races;
+mod responses;
 mod tokens;
 mod trees;
 mod units;
@@ -111,6 +112,10 @@ async fn is_passed(case: impl Future<Output = ()>) -> bool {
 }
 
 case_list! {
+    responses {
+        a_response_policy_is_read_back_as_it_was_written,
+        what_is_to_be_done_waits_until_it_is_done,
+    }
     anomalies {
         an_anomaly_is_read_back_as_it_was_written,
         a_finding_is_raised_once_a_window,
