@@ -132,7 +132,7 @@ async fn grants_are_revoked_with_what_was_delegated_and_told_once() {
     let told = world.stored_events_of("anomaly.auto_revoked").await;
     assert_eq!(told.len(), 1);
     let data = &told[0]["data"];
-    assert_eq!(data["revokedGrants"], json!([root.grant_id]));
+    assert_eq!(data["revokedGrants"], json!([root.grant.id]));
     assert_eq!(
         (&data["anomalyCount"], &data["revokedGrantCount"], &data["type"]),
         (&json!(1), &json!(1), &json!("rate_spike"))
