@@ -12,7 +12,7 @@ const POLICIES: &str = "/v1/anomaly/response-policies";
 async fn world() -> (TestApp, String) {
     let app = TestApp::unlimited().await;
     app.clock.advance(Lifetime::hours(6));
-    let agent = app.agent(&["read"]).await;
+    let agent = app.agent(&["read", "write"]).await;
     (app, agent)
 }
 
