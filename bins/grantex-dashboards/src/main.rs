@@ -8,6 +8,10 @@ fn main() -> ExitCode {
     let directory = std::env::args_os()
         .nth(1)
         .map_or_else(|| PathBuf::from("deploy/grafana"), PathBuf::from);
+    if directory.as_os_str().as_encoded_bytes().starts_with(b"-") {
+        eprintln!("usage: grantex-dashboards [DIRECTORY]");
+        return ExitCode::from(2);
+    }
     match write_all(&directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

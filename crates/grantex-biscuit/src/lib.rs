@@ -2,7 +2,7 @@
 //!
 //! The first block of a token says what the grant allows, in the facts of [`words`]. Whoever holds the token may append blocks
 //! without asking, and each of them may only take away: a scope, time, an audience, an amount, or the freedom to be anybody.
-//! What a later block may say is a short list of forms ([`read`]), each of them a check that any Biscuit verifier enforces, or
+//! What a later block may say is a short list of forms (module `read`), each of them a check that any Biscuit verifier enforces, or
 //! a fact that grants nothing. Here the forms are recognised and never executed: a block that says anything else makes the
 //! token worthless to this server, so no rule is left unenforced, and no Datalog of a stranger runs.
 //!
