@@ -308,13 +308,22 @@ def frozen_database(world: World, until: Until):
         world.cluster.thaw()
 
 
+# How long the server lets a request wait for the database, in seconds.
+DEADLINE = 5
+
+
 async def crowd(world: World, developer: Developer, people: int, asked: list, until: Until):
-    """So many clients that ask again as soon as they are answered."""
+    """So many clients that ask again as soon as they are answered.
+
+    They begin one after the other: if all waited for the same deadline together, nobody would be answered for seconds, and a rule
+    about latency would see nothing in between.
+    """
     headers = {"Authorization": f"Bearer {developer.api_key}"}
     limits = httpx.Limits(max_connections=people, max_keepalive_connections=people)
 
     async def one(number: int):
         method, path, body = asked[number % len(asked)]
+        await asyncio.sleep(number * DEADLINE / people)
         while not until.is_set():
             try:
                 await http.request(method, path, json=body)
