@@ -329,23 +329,9 @@ impl<S: Store> Grantex<S> {
         self.transact_with(ctx, developer, developer, work).await
     }
 
-    /// Like [`Grantex::transact`], in a transaction that is not shared with other units of the developer: for units that lock something
-    /// else before the developer's head. Shared, they might wait for it while an earlier unit holds the head.
-    pub(crate) async fn transact_alone<T, E, F>(
-        &self,
-        ctx: &Context,
-        developer: Option<&DeveloperId>,
-        work: F,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-        F: for<'u, 't> FnOnce(&'u mut Unit<'t>) -> BoxFuture<'u, Result<T, E>> + Send + 'static,
-    {
-        self.transact_with(ctx, None, developer, work).await
-    }
-
-    async fn transact_with<T, E, F>(
+    /// Like [`Grantex::transact`], in a transaction that is shared with other units of `shared_by` only. `None` is for units that lock
+    /// something else before the developer's head: shared, they might wait for it while an earlier unit holds the head.
+    pub(crate) async fn transact_with<T, E, F>(
         &self,
         ctx: &Context,
         shared_by: Option<&DeveloperId>,

@@ -124,10 +124,13 @@ id!(/// A channel through which people are told of anomalies.
 id!(/// A time in which anomalies are not raised.
     AnomalyMuteId, "amute");
 
+/// What DIDs of this server's agents begin with.
+pub const DID_PREFIX: &str = "did:grantex:";
+
 impl AgentId {
     /// The agent's decentralized identifier, `did:grantex:<agent id>`.
     pub fn did(&self) -> String {
-        format!("did:grantex:{}", self.0)
+        format!("{DID_PREFIX}{}", self.0)
     }
 }
 

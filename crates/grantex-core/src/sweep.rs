@@ -96,7 +96,7 @@ impl<S: Store> Grantex<S> {
             replays: self
                 .run_in_batches(Job::Replays, self.parts.settings.replay_window)
                 .await?,
-            // No token outlives the longest grant.
+            // No token outlives the longest grant; those of a time when grants could be longer are looked at.
             blocks: self
                 .run_in_batches(Job::RevokedBlocks, self.parts.settings.max_grant_lifetime)
                 .await?,
@@ -133,7 +133,7 @@ impl<S: Store> Grantex<S> {
                             Job::AuthRequests => tx.remove_auth_requests(before, BATCH).await,
                             Job::Tokens => tx.remove_tokens(before, BATCH).await,
                             Job::Replays => tx.remove_replays(before, BATCH).await,
-                            Job::RevokedBlocks => tx.remove_revoked_blocks(before, BATCH).await,
+                            Job::RevokedBlocks => tx.remove_revoked_blocks(before, now, BATCH).await,
                             Job::Events => tx.remove_events(before, BATCH).await,
                             Job::Delivered => tx.remove_deliveries(DeliveryStatus::Delivered, before, BATCH).await,
                             Job::Failed => tx.remove_deliveries(DeliveryStatus::Failed, before, BATCH).await,

@@ -92,7 +92,7 @@ impl Mailer {
     /// # Errors
     /// When there is no reply within the deadline.
     pub async fn hand_over(&self, mail: &Mail) -> Result<Received, SendError> {
-        let message = self.message(mail).ok_or(SendError::UrlRefused)?;
+        let message = self.message(mail).ok_or(SendError::Unaddressed)?;
         let sent = timeout(self.deadline, async {
             // The semaphore is never closed.
             let _slot = self.slots.acquire().await;

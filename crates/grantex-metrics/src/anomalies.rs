@@ -41,15 +41,15 @@ impl Metrics {
         self.0.anomalies.open.set(count as f64);
     }
 
-    /// Tells of a pass: the age of its oldest signal at its end, and how many signals it took in and skipped.
-    pub fn anomalies_looked_for(&self, lag: Duration, folded: u64, skipped: u64) {
+    /// Tells of a pass: the age of its oldest signal at its end.
+    pub fn anomalies_looked_for(&self, lag: Duration) {
         self.0.anomalies.lag.record(lag);
-        self.0.anomalies.folded.increment(folded);
-        self.0.anomalies.skipped.increment(skipped);
     }
 
     /// Tells what became of signals since the start, and how many wait.
     pub fn set_signals(&self, counts: SignalCounts, waiting: usize) {
+        self.0.anomalies.folded.absolute(counts.folded);
+        self.0.anomalies.skipped.absolute(counts.skipped);
         self.0.anomalies.sampled.absolute(counts.sampled);
         self.0.anomalies.dropped.absolute(counts.dropped);
         self.0.anomalies.waiting.set(waiting as f64);

@@ -81,6 +81,8 @@ closed! {
         Tokens = "tokens",
         /// Kept answers to refreshes.
         Replays = "replays",
+        /// Revocations of blocks of Biscuits.
+        RevokedBlocks = "revoked_blocks",
         /// Event rows.
         Events = "events",
         /// Webhook deliveries.

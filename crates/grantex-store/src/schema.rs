@@ -307,7 +307,6 @@ diesel::table! {
         description -> Nullable<Text>,
         severity -> Text,
         condition_text -> Text,
-        channels -> Text,
         is_enabled -> Bool,
         created_at -> BigInt,
     }

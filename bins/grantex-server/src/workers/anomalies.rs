@@ -54,10 +54,15 @@ pub fn start(
 impl Worker {
     async fn look(&self) {
         for developer in self.detector.called() {
+            let mut is_behind = true;
             for _ in 0..IN_A_ROW {
-                if !self.pass(&developer).await {
+                is_behind = self.pass(&developer).await;
+                if !is_behind {
                     break;
                 }
+            }
+            if is_behind {
+                self.detector.call(&developer);
             }
         }
     }
@@ -80,7 +85,7 @@ impl Worker {
         }
         if let (Some(metrics), Some(oldest)) = (&self.metrics, detected.oldest) {
             let lag = duration(self.grantex.now().since(oldest));
-            metrics.anomalies_looked_for(lag, detected.signals, detected.skipped);
+            metrics.anomalies_looked_for(lag);
         }
         detected.is_behind
     }

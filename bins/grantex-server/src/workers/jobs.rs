@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use grantex_core::clock::Timestamp;
-use grantex_core::error::chain;
+use grantex_core::error::{StoreError, chain};
 use grantex_core::sweep::Retention;
 use grantex_metrics::{JanitorTable, Job, Metrics, Snapshot};
 use slog::{Logger, debug, error, info};
@@ -26,15 +26,24 @@ pub struct Jobs {
     metrics: Option<Metrics>,
     logger: Logger,
     retention: Retention,
+    /// Whether this server looks for anomalies by itself.
+    is_detecting: bool,
 }
 
 impl Jobs {
-    pub const fn new(assembly: Assembly, metrics: Option<Metrics>, logger: Logger, retention: Retention) -> Self {
+    pub const fn new(
+        assembly: Assembly,
+        metrics: Option<Metrics>,
+        logger: Logger,
+        retention: Retention,
+        is_detecting: bool,
+    ) -> Self {
         Self {
             assembly,
             metrics,
             logger,
             retention,
+            is_detecting,
         }
     }
 
@@ -117,11 +126,12 @@ impl Jobs {
             metrics.janitor_removed(JanitorTable::AuthRequests, swept.auth_requests);
             metrics.janitor_removed(JanitorTable::Tokens, swept.tokens);
             metrics.janitor_removed(JanitorTable::Replays, swept.replays);
+            metrics.janitor_removed(JanitorTable::RevokedBlocks, swept.blocks);
             metrics.janitor_removed(JanitorTable::Events, swept.events);
             metrics.janitor_removed(JanitorTable::Deliveries, swept.deliveries);
             metrics.janitor_removed(JanitorTable::Anomalies, swept.anomalies);
         }
-        let rows = swept.auth_requests + swept.tokens + swept.replays + swept.events;
+        let rows = swept.auth_requests + swept.tokens + swept.replays + swept.blocks + swept.events;
         Ok(rows + swept.deliveries + swept.anomalies)
     }
 
@@ -152,28 +162,32 @@ impl Jobs {
         Ok(0)
     }
 
-    /// Calls for developers whom nobody looks at: what wrote their entries may be gone. Does what is left to be done about anomalies. Counts
-    /// open ones.
+    /// Calls for developers whom nobody looks at, where this server looks at all: what wrote their entries may be gone. Does what is left to
+    /// be done about anomalies, and tells how many grants it revoked. Counts open ones.
     async fn anomalies(&self) -> Outcome {
         let grantex = &self.assembly.grantex;
-        let (mut after, mut called) = (None, 0);
-        loop {
-            let behind = grantex.developers_to_look_at(after.take(), PAGE).await?;
-            for developer in &behind {
-                self.assembly.detector.call(developer);
-                called += 1;
-            }
-            after = behind.last().filter(|_| behind.len() == PAGE as usize).cloned();
-            if after.is_none() {
-                break;
-            }
+        if self.is_detecting {
+            self.call_those_behind().await?;
         }
         if let Some(metrics) = &self.metrics {
             metrics.set_open_anomalies(grantex.open_anomalies().await?);
         }
         let ctx = grantex.context(self.logger.clone(), "job".to_owned());
-        grantex.respond_to_anomalies(&ctx, None).await?;
-        Ok(called)
+        Ok(grantex.respond_to_anomalies(&ctx, None).await?)
+    }
+
+    async fn call_those_behind(&self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let behind = self.assembly.grantex.developers_to_look_at(after.take(), PAGE).await?;
+            for developer in &behind {
+                self.assembly.detector.call(developer);
+            }
+            after = behind.last().filter(|_| behind.len() == PAGE as usize).cloned();
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Sets the gauges that cost nothing, and folds histograms.

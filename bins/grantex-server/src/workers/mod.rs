@@ -81,7 +81,7 @@ pub async fn start(
     };
     let logger = logger.new(o!("requestId" => "job"));
     let retention = config.jobs.retention;
-    let jobs = Arc::new(Jobs::new(assembly, metrics, logger, retention));
+    let jobs = Arc::new(Jobs::new(assembly, metrics, logger, retention, detection.is_some()));
     jobs.run(Job::Keys).await;
     jobs.run(Job::ExpiredGrants).await;
     jobs.run(Job::WebhookBacklog).await;
@@ -91,12 +91,10 @@ pub async fn start(
         spawn(KEYS, stopping, &jobs, Job::Keys),
         spawn(EXPIRED, stopping, &jobs, Job::ExpiredGrants),
         spawn(DELETED_AGENTS, stopping, &jobs, Job::DeletedAgents),
+        spawn(ANOMALIES, stopping, &jobs, Job::Anomalies),
     ];
     running.extend(dispatcher);
-    if detection.is_some() {
-        running.extend(detection);
-        running.push(spawn(ANOMALIES, stopping, &jobs, Job::Anomalies));
-    }
+    running.extend(detection);
     if config.jobs.janitor_is_enabled {
         running.push(spawn(config.jobs.janitor_interval, stopping, &jobs, Job::Janitor));
     }

@@ -21,6 +21,7 @@ use grantex_core::token::crypto::MasterKey;
 use grantex_core::token::signer::Algorithm;
 use grantex_core::token::{ExchangeCode, Introspection, InvalidReason, IssuedToken, VerifiedToken};
 use grantex_core::{Grantex, Settings};
+use serde_json::json;
 
 use crate::support::append;
 
@@ -192,6 +193,28 @@ async fn a_biscuit_is_as_good_as_the_jwt_beside_it() {
     let alone = world.issue(TokenFormat::Biscuit).await;
     assert!(alone.biscuit.is_none());
     assert!(world.verify(alone.jwt.expose()).await.unwrap().biscuit.is_some());
+}
+
+#[tokio::test]
+async fn a_biscuit_tells_who_handed_it_on() {
+    let world = World::new().await;
+    let token = world.issue(TokenFormat::Jwt).await.jwt.expose().clone();
+    let child = world.delegate(&token, TokenFormat::Both).await.unwrap();
+    let biscuit = child.biscuit.clone().unwrap();
+    let jwt = world.verify(child.jwt.expose()).await.unwrap();
+    let verified = world.verify(biscuit.expose()).await.unwrap();
+    for name in ["act", "parentAgt", "parentGrnt", "delegationDepth", "urn:grantex:grant"] {
+        let told = verified.claims.members().get(name);
+        assert!(
+            told.is_some() && told == jwt.claims.members().get(name),
+            "{name}: {told:?}"
+        );
+    }
+    let handed = append(biscuit.expose(), r#"agent("did:web:sub.example");"#);
+    let verified = world.verify(&handed).await.unwrap();
+    let (claims, own) = (verified.claims.members(), jwt.claims.members());
+    assert_eq!(claims.get("parentAgt"), own.get("agt"));
+    assert_eq!(claims.get("act"), Some(&json!({"sub": own["agt"], "act": own["act"]})));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use biscuit_auth::{Algorithm, Biscuit, BlockBuilder, KeyPair, PrivateKey, Unveri
 use grantex_biscuit::Biscuits;
 use grantex_core::clock::Timestamp;
 use grantex_core::id::{DeveloperId, GrantId, TokenId};
-use grantex_core::token::biscuit::{BiscuitFormat as _, BiscuitKey, BiscuitKeys, Chain, Root};
+use grantex_core::token::biscuit::{BiscuitFormat as _, BiscuitKey, BiscuitKeys, Ceiling, Chain, Effective, Root};
 
 /// 2030-01-01T00:00:00Z.
 pub const END: i64 = 1_893_456_000;
@@ -70,4 +70,19 @@ pub fn append(token: &str, datalog: &str) -> String {
     let block = BlockBuilder::new().code(datalog).unwrap();
     let token = UnverifiedBiscuit::from_base64(token).unwrap();
     token.append(block).unwrap().to_base64().unwrap()
+}
+
+/// Whether `other` allows nothing that `whole` does not.
+pub fn covers(whole: &Effective, other: &Effective) -> bool {
+    let has_ceiling = |ceiling: &Ceiling| {
+        let mut lower = other.ceilings.iter();
+        lower.any(|other| other.currency == ceiling.currency && other.amount <= ceiling.amount)
+    };
+    let is_audience_kept = other.is_for_nobody || whole.audience.is_none() || whole.audience == other.audience;
+    other.scopes.iter().all(|scope| whole.scopes.contains(scope))
+        && other.expires_at <= whole.expires_at
+        && is_audience_kept
+        && (!whole.is_for_nobody || other.is_for_nobody)
+        && whole.ceilings.iter().all(has_ceiling)
+        && other.depth >= whole.depth
 }

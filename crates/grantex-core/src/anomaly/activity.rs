@@ -7,7 +7,7 @@ use super::fingerprint::{fingerprint, short_fingerprint};
 use super::ring::{HOUR, MINUTE, Ring};
 use super::seen::{KnownScopes, Places, Reach, RecentPrincipals, SeenTokens, Sessions};
 use super::signal::{Signal, SignalKind};
-use super::{AnomalyKind, Finding};
+use super::{AnomalyKind, Finding, Severity};
 use crate::clock::{Lifetime, Timestamp};
 
 /// The first number of the stored form.
@@ -120,6 +120,9 @@ pub struct Activity {
     pub fresh: Fresh,
 }
 
+/// The key of a developer's activity as a whole, in the place of an agent.
+pub const DEVELOPER: &str = "";
+
 impl Activity {
     /// Whether `principal` is known without asking the store; if not, and a grant came into being for it, whoever folds the signal
     /// asks the store for an earlier one.
@@ -141,7 +144,7 @@ impl Activity {
             SignalKind::Revocation if !signal.is_routine => self.revocations.add(minute, weight),
             SignalKind::RefreshReuse => {
                 self.reuse.add(hour, weight);
-                push(&mut self.fresh.reuse, signal.principal_id.clone());
+                self.fresh.reuse.push(signal.principal_id.clone());
             }
             SignalKind::Verification => self.fold_verification(signal, minute),
             SignalKind::Authorize
@@ -188,7 +191,7 @@ impl Activity {
         if is_newcomer && let Some(today) = self.baseline.today() {
             today.newcomers = today.newcomers.saturating_add(1);
             let number = today.newcomers;
-            push(&mut self.fresh.newcomers, (signal.principal_id.clone(), number));
+            self.fresh.newcomers.push((signal.principal_id.clone(), number));
         }
         self.fold_scopes(signal, day);
         if signal.depth > self.fresh.depth.as_ref().map_or(0, |(_, depth)| *depth) {
@@ -217,16 +220,12 @@ impl Activity {
         }
         self.steps.push(minute_of(signal.at));
         unknown.truncate(FRESH);
-        let principal_id = signal.principal_id.clone();
-        push(
-            &mut self.fresh.scopes,
-            NewScopes {
-                principal_id,
-                scopes: unknown,
-                reach,
-                before,
-            },
-        );
+        self.fresh.scopes.push(NewScopes {
+            principal_id: signal.principal_id.clone(),
+            scopes: unknown,
+            reach,
+            before,
+        });
     }
 
     fn fold_verification(&mut self, signal: &Signal, minute: u32) {
@@ -242,7 +241,9 @@ impl Activity {
                 token_id: signal.token_id.clone(),
                 places,
             };
-            push(&mut self.fresh.replays, replay);
+            if self.fresh.replays.len() < FRESH {
+                self.fresh.replays.push(replay);
+            }
         }
     }
 
@@ -272,7 +273,8 @@ impl Activity {
         self.steps.iter().filter(recent).count() as u32
     }
 
-    /// Whether a finding is beyond what was acknowledged, and not raised in its window already.
+    /// Whether a finding is beyond what was acknowledged, and not raised in its window already. What has become critical is raised again;
+    /// the store keeps it from being raised twice.
     pub fn admits(&self, finding: &Finding, now: Timestamp) -> bool {
         let index = finding.kind.index();
         let accepted = self.accepted.get(index).copied().unwrap_or_default();
@@ -280,8 +282,9 @@ impl Activity {
             && finding.level <= accepted.level
             && hour_of(now) / 24 < accepted.day.saturating_add(ACCEPTED_DAYS);
         let raised = self.raised.get(index).copied().unwrap_or(0);
-        let is_raised =
-            finding.principal_id.is_none() && finding.custom.is_none() && raised == finding.window_start.as_millis();
+        let is_raised = finding.principal_id.is_none()
+            && finding.severity < Severity::Critical
+            && raised == finding.window_start.as_millis();
         !is_accepted && !is_raised
     }
 
@@ -388,12 +391,5 @@ impl Activity {
         }
         from.end()?;
         Ok(activity)
-    }
-}
-
-/// Remembers an item for this pass, unless there are many already: findings of one pass are bounded.
-fn push<T>(items: &mut Vec<T>, item: T) {
-    if items.len() < FRESH {
-        items.push(item);
     }
 }

@@ -134,13 +134,16 @@ impl Anomaly {
         self
     }
 
-    /// What makes a finding one and the same: rule, agent and principal. Together with developer and window it is unique.
+    /// What makes a finding one and the same: rule, agent and principal. Together with developer and window it is unique. What becomes
+    /// critical is another finding than what was less before.
     pub fn subject_key(&self) -> String {
         let rule = self.custom_rule.as_ref().map_or("", AnomalyRuleId::as_str);
         let agent = self.agent_id.as_deref().unwrap_or_default();
         let principal = self.principal_id.as_deref().unwrap_or_default();
+        let is_grave = self.severity == Severity::Critical && self.custom_rule.is_none();
+        let grave = if is_grave { "!" } else { "" };
         // The principal comes last, because it alone may contain anything.
-        format!("{} {rule} {agent} {principal}", self.kind.as_str())
+        format!("{}{grave} {rule} {agent} {principal}", self.kind.as_str())
     }
 
     /// The cursor that names this anomaly in a listing.

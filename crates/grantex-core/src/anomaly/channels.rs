@@ -23,8 +23,7 @@ use crate::webhook::health::Health;
 use crate::webhook::send::{Mail, Message, Outgoing, Received, SendError};
 use crate::webhook::{Counts, Delivery, DeliveryStatus, Webhook, WebhookState, new_signing_secret};
 
-/// A channel as a developer wants it.
-#[derive(Debug)]
+/// A channel as a developer wants it. `config` holds secrets, hence no `Debug`.
 pub struct CreateChannel {
     /// What it speaks.
     pub kind: ChannelKind,
@@ -208,13 +207,13 @@ impl<S: Store> Grantex<S> {
                 match change.is_enabled {
                     Some(true) => {
                         webhook.state = WebhookState::Active;
-                        webhook.health = Health {
-                            last_success_at: webhook.health.last_success_at,
-                            last_failure_at: webhook.health.last_failure_at,
-                            ..Health::default()
-                        };
-                        let (health, counts) = (webhook.health, webhook.counts);
-                        unit.tx.update_webhook_health(&webhook.id, &health, &counts).await?;
+                        let health = webhook.health.forgiven();
+                        if health != webhook.health {
+                            webhook.health = health;
+                            unit.tx
+                                .update_webhook_health(&webhook.id, &health, &webhook.counts)
+                                .await?;
+                        }
                         unit.wake(&webhook.id);
                     }
                     Some(false) if webhook.state == WebhookState::Active => webhook.state = WebhookState::Paused,

@@ -242,8 +242,6 @@ pub struct CustomRule {
     pub condition: Condition,
     /// The condition as it was given: a JSON object.
     pub condition_text: String,
-    /// The channels that its findings are to be told through.
-    pub channels: Vec<String>,
     /// Whether it is evaluated.
     pub is_enabled: bool,
     /// When it was made.

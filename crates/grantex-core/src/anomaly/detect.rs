@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::activity::Activity;
+use super::activity::{Activity, DEVELOPER};
 use super::alert::Anomaly;
 use super::book::RuleBook;
 use super::detector::Detector;
@@ -30,8 +30,6 @@ const MAX_BACKLOG: i64 = 100_000;
 const ATTEMPTS: u32 = 5;
 /// How old a window may be to be told of: what a first look finds in an old chain is learnt from, and not raised.
 const STALE: Lifetime = Lifetime::hours(24);
-/// The key of a developer's activity as a whole.
-const DEVELOPER: &str = "";
 
 /// What a pass did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,6 +128,7 @@ impl<S: Store> Grantex<S> {
         else {
             return Ok(None);
         };
+        detector.passed(detected.signals, detected.skipped);
         detector.remember(developer, (cursor.version, next.version), book, &activities);
         (detected.raised, detected.responses) = (raised, responses);
         Ok(Some(detected))
@@ -146,7 +145,7 @@ impl<S: Store> Grantex<S> {
         let (id, book) = (developer.clone(), Arc::clone(book));
         // Only what is told to the developer needs its head.
         let owner = (!folded.findings.is_empty()).then_some(developer);
-        self.transact_alone(ctx, owner, move |unit| {
+        self.transact_with(ctx, None, owner, move |unit| {
             Box::pin(async move {
                 if !unit.tx.advance_anomaly_cursor(&id, version, &next).await? {
                     return Ok(None);
@@ -316,17 +315,11 @@ async fn read_activities(
     };
     let known = known.iter().map(|(agent, text)| (agent.as_str(), text.as_ref()));
     let stored = stored.iter().map(|(agent, text)| (agent.as_str(), text.as_str()));
-    known
+    Ok(known
         .chain(stored)
-        .map(|(agent, text)| {
-            let activity = Activity::from_stored(text).map_err(|_| StoreError::Corrupt {
-                table: "agent_activities",
-                column: "activity",
-                id: agent.to_owned(),
-            })?;
-            Ok((agent.to_owned(), activity))
-        })
-        .collect()
+        // What cannot be read, perhaps because a newer server wrote it, is learnt anew: one agent must not hold up all others.
+        .map(|(agent, text)| (agent.to_owned(), Activity::from_stored(text).unwrap_or_default()))
+        .collect())
 }
 
 /// The agents among the subjects that are no strangers. What the server itself wrote down is about agents that were registered then.
@@ -413,7 +406,7 @@ fn fold(batch: Batch, now: Timestamp) -> Folded {
         };
         let watcher = watchers.entry(key.clone()).or_insert_with(|| {
             let activity = activities.remove(&key).unwrap_or_default();
-            Watcher::new(activity, key == DEVELOPER)
+            Watcher::new(activity, key.clone())
         });
         found.extend(
             watcher
@@ -429,9 +422,7 @@ fn fold(batch: Batch, now: Timestamp) -> Folded {
         found.extend(last.into_iter().map(|one| (key.clone(), one)));
         folded.push((key, activity.to_stored()));
     }
-    found.retain(|(agent, one)| {
-        one.finding.window_end.plus(STALE) > now && !book.is_muted(one.finding.kind, agent, one.at)
-    });
+    found.retain(|(_, one)| one.finding.window_end.plus(STALE) > now);
     Folded {
         activities: folded,
         findings: found.into_iter().map(|(agent, one)| (agent, one.finding)).collect(),

@@ -43,6 +43,10 @@ pub struct SignalCounts {
     pub sampled: u64,
     /// Lost, because the queue was full.
     pub dropped: u64,
+    /// Taken in by passes, with those that were read from the chains.
+    pub folded: u64,
+    /// Left out by passes, because a chain was too far ahead.
+    pub skipped: u64,
 }
 
 /// Developers that wait to be looked at, each with its signals, which may be none: then something was committed.
@@ -74,6 +78,8 @@ pub struct Detector {
     accepted: AtomicU64,
     sampled: AtomicU64,
     dropped: AtomicU64,
+    folded: AtomicU64,
+    skipped: AtomicU64,
     cache: Mutex<Cache>,
 }
 
@@ -103,6 +109,8 @@ impl Detector {
             accepted: AtomicU64::new(0),
             sampled: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            folded: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
             cache: Mutex::default(),
         }
     }
@@ -197,7 +205,15 @@ impl Detector {
             accepted: self.accepted.load(Ordering::Relaxed),
             sampled: self.sampled.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            folded: self.folded.load(Ordering::Relaxed),
+            skipped: self.skipped.load(Ordering::Relaxed),
         }
+    }
+
+    /// Counts what a pass took in and skipped.
+    pub(super) fn passed(&self, folded: u64, skipped: u64) {
+        self.folded.fetch_add(folded, Ordering::Relaxed);
+        self.skipped.fetch_add(skipped, Ordering::Relaxed);
     }
 
     /// Signals that wait.

@@ -132,8 +132,6 @@ pub struct CreateRule {
     pub severity: Severity,
     /// What it looks for.
     pub condition: Map<String, Value>,
-    /// Channels.
-    pub channels: Vec<String>,
 }
 
 /// A change of a rule.
@@ -308,7 +306,6 @@ impl<S: Store> Grantex<S> {
                     severity: wish.severity,
                     condition,
                     condition_text: Value::Object(wish.condition).to_string(),
-                    channels: wish.channels,
                     is_enabled: true,
                     created_at: unit.now,
                 };
@@ -335,13 +332,14 @@ impl<S: Store> Grantex<S> {
             Box::pin(async move {
                 unit.tx.touch_anomaly_cursor(&developer).await?;
                 let book = unit.tx.rule_book(&developer).await?;
-                unit.record(changed(&named, AnomalyChange::RuleChanged));
                 if let Some(rule) = rule_named(&named) {
+                    unit.record(changed(rule.id, AnomalyChange::RuleChanged));
                     let after = overridden(rule, &book, &change)?;
                     unit.tx.put_rule_override(&developer, &after).await?;
                     return Ok(ChangedRule::Server(rule, after));
                 }
                 let mut rule = own_rule(book, &named)?;
+                unit.record(changed(rule.id.as_str(), AnomalyChange::RuleChanged));
                 if !change.thresholds.is_empty() {
                     return Err(AnomalyError::NoThresholds);
                 }
@@ -490,11 +488,7 @@ async fn learn(unit: &mut Unit<'_>, anomaly: &Anomaly) -> Result<(), StoreError>
     let Some((_, text)) = stored.into_iter().next() else {
         return Ok(());
     };
-    let mut activity = Activity::from_stored(&text).map_err(|_| StoreError::Corrupt {
-        table: "agent_activities",
-        column: "activity",
-        id: agent.clone(),
-    })?;
+    let mut activity = Activity::from_stored(&text).unwrap_or_default();
     activity.accept(anomaly.kind, anomaly.level, now);
     unit.tx
         .put_activities(developer, &[(agent, activity.to_stored())], now)

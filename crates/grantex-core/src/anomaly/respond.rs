@@ -56,7 +56,7 @@ impl<S: Store> Grantex<S> {
         let developer = developer.id.clone();
         let owner = developer.clone();
         // The cursor comes before the developer's head, as when anomalies are raised.
-        self.transact_alone(ctx, Some(&owner), move |unit| {
+        self.transact_with(ctx, None, Some(&owner), move |unit| {
             Box::pin(async move {
                 unit.tx.touch_anomaly_cursor(&developer).await?;
                 let book = unit.tx.rule_book(&developer).await?;

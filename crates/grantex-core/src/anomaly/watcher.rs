@@ -29,21 +29,21 @@ pub struct Found {
 
 /// Folds signals into one activity, in the order of time.
 ///
-/// Rules look at an activity at the end of each minute that had signals, and when it is finished, so that what they find does not depend on
-/// how signals fall into passes.
+/// Rules look at an activity at the end of each minute that had signals, and when it is finished, so that whether something is found hardly
+/// depends on how signals fall into passes. The numbers are those of the first look that found it.
 #[derive(Debug)]
 pub struct Watcher {
     activity: Activity,
-    is_developer: bool,
+    agent: String,
     at: Option<Timestamp>,
 }
 
 impl Watcher {
-    /// Goes on with an activity. `is_developer`: it is not an agent's, but that of the developer as a whole.
-    pub const fn new(activity: Activity, is_developer: bool) -> Self {
+    /// Goes on with an activity, of `agent` or of the developer as a whole ([`DEVELOPER`](super::activity::DEVELOPER)).
+    pub const fn new(activity: Activity, agent: String) -> Self {
         Self {
             activity,
-            is_developer,
+            agent,
             at: None,
         }
     }
@@ -71,7 +71,7 @@ impl Watcher {
     }
 
     fn look(&mut self, at: Timestamp, book: &RuleBook) -> Vec<Found> {
-        let findings = rules::evaluate(&mut self.activity, book, self.is_developer, at);
+        let findings = rules::evaluate(&mut self.activity, book, &self.agent, at);
         self.activity.settle();
         findings.into_iter().map(|finding| Found { at, finding }).collect()
     }

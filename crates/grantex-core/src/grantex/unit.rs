@@ -170,6 +170,8 @@ impl<'t> Unit<'t> {
         let channels = match events.iter().any(|event| event.severity().is_some()) {
             true => {
                 let developer = self.developer()?.clone();
+                // Under the head's lock, as channels are made and removed.
+                self.ensure_head().await?;
                 self.tx.channels(&developer).await?
             }
             false => Vec::new(),

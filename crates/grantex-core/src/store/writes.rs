@@ -347,8 +347,9 @@ pub trait JanitorWrites {
     async fn remove_tokens(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Kept refresh answers (not the hash of their key) of refresh tokens used before `before`.
     async fn remove_replays(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
-    /// Revocations of blocks from before `before`.
-    async fn remove_revoked_blocks(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Revocations of blocks from before `before`, unless a Biscuit that is good at `now` was issued before them: it may hold the block.
+    async fn remove_revoked_blocks(&mut self, before: Timestamp, now: Timestamp, limit: u32)
+    -> Result<u64, StoreError>;
     /// Events that happened before `before`.
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Deliveries that ended before `before`: delivered ones, or failed ones. Pending ones never.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::closed;
 use crate::grant::Grant;
-use crate::id::{AgentId, DeveloperId, GrantId, TokenId};
+use crate::id::{AgentId, DID_PREFIX, DeveloperId, GrantId, TokenId};
 use crate::secret::Secret;
 use crate::token::signer::SignError;
 
@@ -317,21 +317,6 @@ impl Effective {
             self.depth = self.depth.saturating_add(1);
         }
     }
-
-    /// Whether `other` allows nothing that this does not.
-    pub fn covers(&self, other: &Self) -> bool {
-        let has_ceiling = |ceiling: &Ceiling| {
-            let mut lower = other.ceilings.iter();
-            lower.any(|other| other.currency == ceiling.currency && other.amount <= ceiling.amount)
-        };
-        let is_audience_kept = other.is_for_nobody || self.audience.is_none() || self.audience == other.audience;
-        other.scopes.iter().all(|scope| self.scopes.contains(scope))
-            && other.expires_at <= self.expires_at
-            && is_audience_kept
-            && (!self.is_for_nobody || other.is_for_nobody)
-            && self.ceilings.iter().all(has_ceiling)
-            && other.depth >= self.depth
-    }
 }
 
 /// Adds a ceiling to a list that holds one per currency.
@@ -341,9 +326,6 @@ pub fn lower(ceilings: &mut Vec<Ceiling>, new: Ceiling) {
         None => ceilings.push(new),
     }
 }
-
-/// What DIDs of this server's agents begin with.
-pub const DID_PREFIX: &str = "did:grantex:";
 
 /// The agent of this server that a DID names; `None` for all other DIDs.
 pub fn agent_of_did(did: &str) -> Option<AgentId> {

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
 use crate::grant::Grant;
-use crate::id::{DeveloperId, GrantId, TokenId};
+use crate::id::{AgentId, DeveloperId, GrantId, TokenId};
+use crate::token::biscuit::Chain;
 
 /// The member that holds the grant's own claims.
 const GRANT_MEMBER: &str = "urn:grantex:grant";
@@ -15,7 +16,6 @@ const GRANT_MEMBER: &str = "urn:grantex:grant";
 /// for the same reason. Nothing is ever null: clients refuse that.
 pub fn payload(issuer: &str, grant: &Grant, token_id: &TokenId, issued_at: Timestamp, expires_at: Timestamp) -> String {
     let agent_did = grant.agent_id.did();
-    let mut grant_claims = json!({"grant_id": grant.id, "agent_did": agent_did, "developer_id": grant.developer_id});
     let mut claims = json!({
         "iss": issuer,
         "sub": grant.principal_id,
@@ -33,31 +33,43 @@ pub fn payload(issuer: &str, grant: &Grant, token_id: &TokenId, issued_at: Times
         if let Some(audience) = &grant.audience {
             members.insert("aud".into(), json!(audience));
         }
-        if let (Some(parent), Some(nearest), Some(inner)) = (
-            &grant.parent_grant_id,
-            grant.delegators.first(),
-            grant_claims.as_object_mut(),
-        ) {
-            inner.insert("parent_grant_id".into(), json!(parent));
-            inner.insert("delegation_depth".into(), json!(grant.delegation_depth));
-            members.insert("parentAgt".into(), json!(nearest.did()));
+        if let Some(parent) = &grant.parent_grant_id {
             members.insert("parentGrnt".into(), json!(parent));
             members.insert("delegationDepth".into(), json!(grant.delegation_depth));
-            // RFC 8693 §4.1: the outermost `act` is the nearest delegator, earlier ones are nested.
-            let chain = grant.delegators.iter().rev().fold(None, |inner: Option<Value>, agent| {
-                let mut act = json!({"sub": agent.did()});
-                if let (Some(inner), Some(members)) = (inner, act.as_object_mut()) {
-                    members.insert("act".into(), inner);
-                }
-                Some(act)
-            });
-            if let Some(act) = chain {
-                members.insert("act".into(), act);
-            }
         }
-        members.insert(GRANT_MEMBER.into(), grant_claims);
+        insert_delegators(members, grant.delegators.iter().map(AgentId::did).collect());
+        members.insert(GRANT_MEMBER.into(), own_claims(grant));
     }
     claims.to_string()
+}
+
+/// The grant's own claims.
+fn own_claims(grant: &Grant) -> Value {
+    let mut claims = json!({
+        "grant_id": grant.id, "agent_did": grant.agent_id.did(), "developer_id": grant.developer_id,
+    });
+    if let (Some(parent), Some(members)) = (&grant.parent_grant_id, claims.as_object_mut()) {
+        members.insert("parent_grant_id".into(), json!(parent));
+        members.insert("delegation_depth".into(), json!(grant.delegation_depth));
+    }
+    claims
+}
+
+/// Tells by DIDs who handed a token on, nearest first. RFC 8693 §4.1: the outermost `act` is the nearest, earlier ones are nested.
+fn insert_delegators(members: &mut Map<String, Value>, delegators: Vec<String>) {
+    if let Some(nearest) = delegators.first() {
+        members.insert("parentAgt".into(), json!(nearest));
+    }
+    let chain = delegators.into_iter().rev().fold(None, |inner: Option<Value>, did| {
+        let mut act = json!({"sub": did});
+        if let (Some(inner), Some(members)) = (inner, act.as_object_mut()) {
+            members.insert("act".into(), inner);
+        }
+        Some(act)
+    });
+    if let Some(act) = chain {
+        members.insert("act".into(), act);
+    }
 }
 
 /// The claims of an authentic token, as far as this server reads them.
@@ -109,7 +121,20 @@ impl Claims {
         })
     }
 
-    /// The token's own claims, verbatim.
+    /// Adds what a JWT of the grant would say and a Biscuit does not hold: who handed it on, with the server's knowledge and then without,
+    /// and the grant's own claims.
+    pub(crate) fn complete(&mut self, chain: &Chain, grant: &Grant) {
+        let mut holders: Vec<String> = grant.delegators.iter().rev().map(AgentId::did).collect();
+        holders.push(chain.root.agent_did.clone());
+        holders.extend(chain.handed_to().map(str::to_owned));
+        // The last one holds it.
+        holders.pop();
+        holders.reverse();
+        insert_delegators(&mut self.members, holders);
+        self.members.insert(GRANT_MEMBER.into(), own_claims(grant));
+    }
+
+    /// The claims: of a JWT verbatim.
     pub fn members(&self) -> &Map<String, Value> {
         &self.members
     }

@@ -14,10 +14,10 @@ use crate::error::StoreError;
 use crate::event::{Event, VerifyStatus};
 use crate::grant::{Ancestor, Grant, GrantState, GrantStatus};
 use crate::grantex::Grantex;
-use crate::id::{AgentId, GrantId, TokenId};
+use crate::id::{AgentId, DID_PREFIX, GrantId, TokenId};
 use crate::secret::Secret;
 use crate::store::{Reads, Store};
-use crate::token::biscuit::{Chain, DID_PREFIX, agent_of_did};
+use crate::token::biscuit::{Chain, agent_of_did};
 use crate::token::claims::Claims;
 use crate::token::{RevokeTokenError, TokenRecord, jwt};
 
@@ -246,8 +246,7 @@ impl<S: Store> Grantex<S> {
         let keys = self.keys();
         let chain = keys.biscuits().and_then(|biscuits| biscuits.open(token));
         let chain = chain.ok_or(InvalidReason::Malformed)?;
-        let is_too_deep = chain.effective().depth > self.parts.settings.max_delegation_depth;
-        if chain.root.issuer != self.parts.settings.issuer || is_too_deep {
+        if chain.root.issuer != self.parts.settings.issuer {
             return Err(InvalidReason::Malformed);
         }
         let claims = Claims::read(chain.claims()).ok_or(InvalidReason::Malformed)?;
@@ -292,7 +291,7 @@ impl<S: Store> Grantex<S> {
         opened: Opened,
         audience: Option<&str>,
     ) -> Result<Result<VerifiedToken, InvalidReason>, StoreError> {
-        let Opened { claims, chain } = opened;
+        let Opened { mut claims, chain } = opened;
         if claims.developer_id != developer.id {
             return Ok(Err(InvalidReason::Foreign));
         }
@@ -310,11 +309,18 @@ impl<S: Store> Grantex<S> {
         if record.token.revoked_at.is_some() {
             return Ok(Err(InvalidReason::Revoked));
         }
-        let is_for_nobody = chain.as_ref().is_some_and(|chain| chain.effective().is_for_nobody);
-        if let Some(chain) = &chain
-            && let Some(reason) = self.judge_blocks(developer, chain).await?
-        {
-            return Ok(Err(reason));
+        let mut is_for_nobody = false;
+        if let Some(chain) = &chain {
+            let effective = chain.effective();
+            // What the server handed on itself was allowed then.
+            if chain.handed_to().next().is_some() && effective.depth > self.parts.settings.max_delegation_depth {
+                return Ok(Err(InvalidReason::Malformed));
+            }
+            if let Some(reason) = self.judge_blocks(developer, chain).await? {
+                return Ok(Err(reason));
+            }
+            is_for_nobody = effective.is_for_nobody;
+            claims.complete(chain, &record.grant);
         }
         Ok(match judge(&record.grant, record.agent_status, &ancestors, now) {
             Authority::Revoked => Err(InvalidReason::Revoked),

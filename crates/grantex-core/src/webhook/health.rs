@@ -47,6 +47,18 @@ pub struct Health {
     pub last_failure_at: Option<Timestamp>,
 }
 
+impl Health {
+    /// As of somebody who gets another chance: the failures are forgotten, the times are not.
+    #[must_use]
+    pub fn forgiven(self) -> Self {
+        Self {
+            last_success_at: self.last_success_at,
+            last_failure_at: self.last_failure_at,
+            ..Self::default()
+        }
+    }
+}
+
 closed! {
     /// What may be sent right now.
     pub enum Breaker {

@@ -233,11 +233,7 @@ impl<S: Store> Grantex<S> {
     ) -> Result<Webhook, WebhookError> {
         self.change_webhook(ctx, developer, id, WebhookChange::Resumed, |webhook| {
             webhook.state = WebhookState::Active;
-            webhook.health = Health {
-                last_success_at: webhook.health.last_success_at,
-                last_failure_at: webhook.health.last_failure_at,
-                ..Health::default()
-            };
+            webhook.health = webhook.health.forgiven();
         })
         .await
     }

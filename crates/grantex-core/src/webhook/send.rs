@@ -79,6 +79,9 @@ pub enum SendError {
     /// The deadline passed.
     #[error("there was no answer in time")]
     TimedOut,
+    /// The addresses of a mail are none.
+    #[error("the mail cannot be addressed")]
+    Unaddressed,
     /// There is no mail server to hand a mail to.
     #[error("this server has no mail server")]
     NoMailServer,

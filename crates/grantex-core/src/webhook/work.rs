@@ -368,7 +368,11 @@ impl<S: Store> Grantex<S> {
             next_attempt_at,
             last_status,
             last_error,
-            sent_to: Some(attempt.url.clone()),
+            // Where a channel leads may be a secret.
+            sent_to: Some(match attempt.channel {
+                Some(kind) => format!("channel:{}", kind.as_str()),
+                None => attempt.url.clone(),
+            }),
             ended_at: (status != DeliveryStatus::Pending).then_some(attempt.ended_at),
         };
         let (error, retry_after) = match attempt.outcome {

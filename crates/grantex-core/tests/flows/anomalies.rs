@@ -301,7 +301,6 @@ fn rule(condition: Value) -> CreateRule {
         description: None,
         severity: Severity::Critical,
         condition: condition.as_object().unwrap().clone(),
-        channels: Vec::new(),
     }
 }
 

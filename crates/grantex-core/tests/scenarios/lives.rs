@@ -1,7 +1,7 @@
 //! Ordinary lives, from a small generator that repeats.
 
 use grantex_core::anomaly::AnomalyKind;
-use grantex_core::anomaly::activity::Activity;
+use grantex_core::anomaly::activity::{Activity, DEVELOPER};
 use grantex_core::anomaly::book::RuleBook;
 use grantex_core::anomaly::signal::{Signal, SignalKind, Subject};
 use grantex_core::anomaly::watcher::{Standing, Watcher};
@@ -183,8 +183,8 @@ pub fn live_all(acts: &[Act]) -> Vec<AnomalyKind> {
 
 fn play(acts: &[Act]) -> Vec<(Timestamp, AnomalyKind)> {
     let book = RuleBook::default();
-    let mut agent = Watcher::new(Activity::default(), false);
-    let mut developer = Watcher::new(Activity::default(), true);
+    let mut agent = Watcher::new(Activity::default(), "agent".to_owned());
+    let mut developer = Watcher::new(Activity::default(), DEVELOPER.to_owned());
     let mut found = Vec::new();
     for (signal, standing) in acts {
         let watcher = if *standing == Standing::Stranger {

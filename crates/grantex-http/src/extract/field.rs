@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use grantex_core::clock::Timestamp;
 use grantex_core::policy::Change;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -91,6 +92,19 @@ impl<'de> Deserialize<'de> for EmailAddress {
         } else {
             Err(D::Error::custom("must be an e-mail address of at most 254 characters"))
         }
+    }
+}
+
+/// A point in time, in the form of RFC 3339.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Instant(pub(crate) Timestamp);
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Timestamp::parse_rfc3339(&text)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("must be an RFC 3339 date-time"))
     }
 }
 

@@ -9,7 +9,9 @@ mod percent;
 mod query;
 
 pub(crate) use body::{Body, read_body, unsupported};
-pub(crate) use field::{EmailAddress, NonBlank, NotServed, Nullable, Only, OnlyValue, Text, clearable, present};
+pub(crate) use field::{
+    EmailAddress, Instant, NonBlank, NotServed, Nullable, Only, OnlyValue, Text, clearable, present,
+};
 pub(crate) use json::{fitted, parse_object, typed};
 pub(crate) use percent::{decode, decode_form};
 pub(crate) use query::{Query, page_request};

@@ -9,15 +9,17 @@ use grantex_core::closed::Closed as _;
 use grantex_core::id::AnomalyChannelId;
 use grantex_core::store::Store;
 use grantex_core::webhook::WebhookState;
+use grantex_core::webhook::send::SendError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::answer;
 use crate::call::Call;
 use crate::endpoint::{Access, AddressLimit, Endpoint};
 use crate::error::ApiError;
-use crate::extract::{NonBlank, present};
+use crate::extract::{NonBlank, NotServed, present};
 use crate::limit::Bucket;
 use crate::openapi::schema;
 
@@ -85,6 +87,13 @@ pub(crate) struct ChannelChangeBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
     severities: Option<Vec<String>>,
+    // Where a channel leads cannot be changed.
+    #[serde(default, rename = "type")]
+    #[schema(ignore)]
+    _kind: NotServed,
+    #[serde(default, rename = "config")]
+    #[schema(ignore)]
+    _config: NotServed,
 }
 
 /// A channel.
@@ -253,8 +262,18 @@ pub(crate) async fn test<S: Store>(call: &mut Call<S>) -> Result<HttpResponse, A
     let developer = call.developer()?;
     call.no_body().await?;
     let id = id(call)?;
+    // A receiver may take longer than this request may.
+    let (grantex, patience) = (&call.grantex, call.app.settings.request_deadline * 4 / 5);
     let test = call
-        .read(call.grantex.test_channel(call.context(), &developer, id))
+        .read(async {
+            match timeout(patience, grantex.test_channel(call.context(), &developer, id)).await {
+                Ok(test) => test,
+                Err(_) => Ok(ChannelTest {
+                    outcome: Err(SendError::TimedOut),
+                    took: patience,
+                }),
+            }
+        })
         .await?;
     answer::ok(&TestAnswer::from(test))
 }

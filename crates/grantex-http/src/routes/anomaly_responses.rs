@@ -3,9 +3,7 @@
 use actix_web::HttpResponse;
 use grantex_core::anomaly::Severity;
 use grantex_core::anomaly::respond::ChangeResponsePolicy;
-use grantex_core::anomaly::response::{
-    MAX_NAMED_RULES, MAX_RESPONSE_RULES, ResponseAction, ResponseMode, ResponsePolicy, ResponseRule,
-};
+use grantex_core::anomaly::response::{ResponseAction, ResponseMode, ResponsePolicy, ResponseRule};
 use grantex_core::store::Store;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -114,8 +112,9 @@ pub(crate) struct PoliciesBody {
     policies: Option<Vec<PolicyBody>>,
 }
 
-/// One policy.
+/// One policy. A member that is not known is refused: without it the policy might speak of more.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct PolicyBody {
     /// Ids or types of rules, or a `ruleId` of the developer's own; all without any.
     #[serde(default)]
@@ -134,9 +133,6 @@ fn mode_of(text: &str) -> Result<ResponseMode, ApiError> {
 
 fn rule_of((place, body): (usize, PolicyBody)) -> Result<ResponseRule, ApiError> {
     let refuse = |member: &str, problem: &str| ApiError::field(&format!("policies[{place}].{member}"), problem);
-    if body.rules.len() > MAX_NAMED_RULES {
-        return Err(refuse("rules", "must have at most 40 items"));
-    }
     let severity = |text: &String| {
         Severity::parse(text).ok_or_else(|| refuse("severities", "must be some of low, medium, high and critical"))
     };
@@ -186,9 +182,6 @@ pub(crate) async fn set_policies<S: Store>(call: &mut Call<S>) -> Result<HttpRes
     let body: PoliciesBody = call.json().await?;
     if body.mode.is_none() && body.policies.is_none() {
         return Err(ApiError::field("policies", "must be given, unless `mode` is"));
-    }
-    if body.policies.as_ref().is_some_and(|all| all.len() > MAX_RESPONSE_RULES) {
-        return Err(ApiError::field("policies", "must have at most 20 items"));
     }
     let rules = body
         .policies

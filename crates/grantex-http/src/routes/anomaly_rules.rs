@@ -19,7 +19,7 @@ use crate::answer;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint};
 use crate::error::ApiError;
-use crate::extract::{NonBlank, NotServed, Text, present};
+use crate::extract::{Instant, NonBlank, NotServed, Text, present};
 use crate::openapi::schema;
 
 pub(crate) const RULES_LIST: Endpoint = Endpoint::get(
@@ -172,7 +172,7 @@ impl RuleAnswer {
             formula: None,
             thresholds: BTreeMap::new(),
             condition: Some(RawValue::from_string(rule.condition_text).map_err(ApiError::internal)?),
-            alert_channels: Some(rule.channels),
+            alert_channels: Some(Vec::new()),
             created_at: Some(rule.created_at),
         })
     }
@@ -224,6 +224,18 @@ pub(crate) struct RuleChangeBody {
     #[serde(default)]
     #[schema(value_type = Option<Object>, nullable = false)]
     thresholds: BTreeMap<String, Wish>,
+    #[serde(default, rename = "name")]
+    #[schema(ignore)]
+    _name: NotServed,
+    #[serde(default, rename = "description")]
+    #[schema(ignore)]
+    _description: NotServed,
+    #[serde(default, rename = "severity")]
+    #[schema(ignore)]
+    _severity: NotServed,
+    #[serde(default, rename = "condition")]
+    #[schema(ignore)]
+    _condition: NotServed,
 }
 
 /// A threshold's value.
@@ -262,18 +274,6 @@ pub(crate) struct MuteBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, max_length = 256, nullable = false)]
     reason: Option<Text<0, 256>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Instant(Timestamp);
-
-impl<'de> Deserialize<'de> for Instant {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Timestamp::parse_rfc3339(&text)
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("must be an RFC 3339 date-time"))
-    }
 }
 
 /// A mute.
@@ -338,7 +338,6 @@ pub(crate) async fn create<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
         description: body.description.map(|description| description.0),
         severity,
         condition: body.condition,
-        channels: Vec::new(),
     };
     let rule = call
         .write(move |grantex, ctx| async move { grantex.create_anomaly_rule(&ctx, &developer, wish).await })

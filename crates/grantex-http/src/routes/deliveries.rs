@@ -16,7 +16,7 @@ use crate::answer;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint, Parameter};
 use crate::error::ApiError;
-use crate::extract::page_request;
+use crate::extract::{Instant, page_request};
 use crate::openapi::schema;
 
 /// Deliveries on a page without a wish, and at most (contract extensions §4).
@@ -120,19 +120,7 @@ pub(crate) struct DeliveryList {
 pub(crate) struct RecoveryBody {
     /// RFC 3339.
     #[schema(value_type = String, format = DateTime)]
-    since: Since,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Since(Timestamp);
-
-impl<'de> Deserialize<'de> for Since {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Timestamp::parse_rfc3339(&text)
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("must be an RFC 3339 date-time"))
-    }
+    since: Instant,
 }
 
 /// What will be sent again.

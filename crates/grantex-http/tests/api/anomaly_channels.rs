@@ -1,5 +1,7 @@
 //! Channels for anomalies over HTTP.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{Answer, TestApp};
@@ -162,6 +164,17 @@ async fn a_test_tells_what_the_receiver_said() {
         let answer = app.post(&path(&made, "/test")).key(&app.live).send().await.expect(200);
         assert_eq!(answer, expected);
     }
+}
+
+#[actix_web::test]
+async fn a_test_does_not_wait_longer_than_its_request_may() {
+    let app = TestApp::start_with(|_, http| http.request_deadline = Duration::from_millis(500)).await;
+    let config = json!({"webhookUrl": "https://silent.example/hidden"});
+    let made = create(&app, &wish("slack", config)).await.expect(201);
+    let answer = app.post(&path(&made, "/test")).key(&app.live).send().await.expect(200);
+    let expected =
+        json!({"delivered": false, "statusCode": null, "error": "there was no answer in time", "tookMs": 400});
+    assert_eq!(answer, expected);
 }
 
 #[actix_web::test]

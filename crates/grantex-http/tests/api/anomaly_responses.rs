@@ -118,6 +118,10 @@ async fn bad_input_is_refused_by_name_and_changes_nothing() {
             json!({"policies": [policy(json!([]), json!([]), "delete")]}),
             "policies[0].action",
         ),
+        (
+            json!({"policies": [{"severity": ["critical"], "action": "suspend_agent"}]}),
+            "policies[0]",
+        ),
     ] {
         let refused = app
             .patch(POLICIES)

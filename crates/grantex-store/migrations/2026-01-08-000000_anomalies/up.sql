@@ -69,7 +69,6 @@ CREATE TABLE anomaly_rules (
     severity TEXT NOT NULL,
     condition_text TEXT NOT NULL,
     -- A JSON array of texts.
-    channels TEXT NOT NULL,
     is_enabled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL
 );

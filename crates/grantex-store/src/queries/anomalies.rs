@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use diesel::dsl::{count_star, exists, select};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
 use grantex_core::anomaly::Severity;
 use grantex_core::anomaly::alert::{Anomaly, AnomalyCount, AnomalyFilter, AnomalyStatus};
@@ -14,7 +14,7 @@ use grantex_core::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, Develop
 use grantex_core::page::{Page, PageRequest};
 use grantex_core::store::{AnomalyCursor, AnomalyPosition, AnomalyReads, AnomalyWrites};
 
-use super::{CHUNK, ConnTx, all, rows, skip};
+use super::{CHUNK, ConnTx, all, skip};
 use crate::rows::{
     AnomalyChange, AnomalyRow, CustomRuleRow, MuteRow, OverrideRow, Place, ResponsePolicyRow, ResponseRow,
 };
@@ -485,25 +485,15 @@ impl AnomalyWrites for ConnTx<'_> {
     }
 
     async fn remove_activities(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.remove_over(ACTIVITIES, before, limit).await
+        self.sweep(ACTIVITIES, before, limit).await
     }
 
     async fn remove_anomalies(&mut self, unresolved: bool, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let sql = if unresolved { UNRESOLVED } else { RESOLVED };
-        self.remove_over(sql, before, limit).await
+        self.sweep(sql, before, limit).await
     }
 
     async fn remove_anomaly_mutes(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.remove_over(MUTES, before, limit).await
-    }
-}
-
-impl ConnTx<'_> {
-    async fn remove_over(&mut self, sql: &str, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let sweep = diesel::sql_query(sql)
-            .bind::<BigInt, _>(before.as_millis())
-            .bind::<BigInt, _>(i64::from(limit));
-        let count = sweep.execute(self.conn().await?).await;
-        self.note(count).map(rows)
+        self.sweep(MUTES, before, limit).await
     }
 }

@@ -20,7 +20,9 @@ const TOKENS: &str = "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens \
 const REPLAYS: &str = "UPDATE tokens SET replay_sealed = NULL WHERE id IN (SELECT id FROM tokens \
     WHERE replay_sealed IS NOT NULL AND refresh_used_at < $1 ORDER BY refresh_used_at LIMIT $2)";
 const REVOKED_BLOCKS: &str = "DELETE FROM revoked_blocks WHERE (developer_id, revocation_id) IN \
-    (SELECT developer_id, revocation_id FROM revoked_blocks WHERE revoked_at < $1 ORDER BY revoked_at LIMIT $2)";
+    (SELECT developer_id, revocation_id FROM revoked_blocks AS block WHERE revoked_at < $1 AND NOT EXISTS \
+    (SELECT 1 FROM tokens WHERE biscuit_key_id IS NOT NULL AND issued_at <= block.revoked_at AND expires_at > $2) \
+    ORDER BY revoked_at LIMIT $3)";
 const EVENTS: &str = "DELETE FROM events WHERE (developer_id, seq) IN \
     (SELECT developer_id, seq FROM events WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
 const DELIVERED: &str = "DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries \
@@ -65,8 +67,18 @@ impl JanitorWrites for ConnTx<'_> {
         self.sweep(REPLAYS, before, limit).await
     }
 
-    async fn remove_revoked_blocks(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.sweep(REVOKED_BLOCKS, before, limit).await
+    async fn remove_revoked_blocks(
+        &mut self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let sweep = diesel::sql_query(REVOKED_BLOCKS)
+            .bind::<BigInt, _>(before.as_millis())
+            .bind::<BigInt, _>(now.as_millis())
+            .bind::<BigInt, _>(i64::from(limit));
+        let count = sweep.execute(self.conn().await?).await;
+        self.note(count).map(rows)
     }
 
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -98,7 +110,7 @@ impl JanitorWrites for ConnTx<'_> {
 }
 
 impl ConnTx<'_> {
-    async fn sweep(&mut self, sql: &str, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+    pub(super) async fn sweep(&mut self, sql: &str, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let sweep = diesel::sql_query(sql)
             .bind::<BigInt, _>(before.as_millis())
             .bind::<BigInt, _>(i64::from(limit));

@@ -182,7 +182,6 @@ pub(crate) struct CustomRuleRow {
     description: Option<String>,
     severity: String,
     condition_text: String,
-    channels: String,
     is_enabled: bool,
     created_at: i64,
 }
@@ -197,7 +196,6 @@ impl CustomRuleRow {
             description: rule.description.clone(),
             severity: rule.severity.as_str().to_owned(),
             condition_text: rule.condition_text.clone(),
-            channels: json!(rule.channels).to_string(),
             is_enabled: rule.is_enabled,
             created_at: rule.created_at.as_millis(),
         }
@@ -218,7 +216,6 @@ impl TryFrom<CustomRuleRow> for CustomRule {
             id: place.expect("id", AnomalyRuleId::parse(&row.id))?,
             severity: place.expect("severity", Severity::parse(&row.severity))?,
             condition: place.expect("condition_text", condition)?,
-            channels: place.expect("channels", serde_json::from_str(&row.channels).ok())?,
             rule_id: row.rule_id,
             name: row.name,
             description: row.description,

@@ -20,7 +20,7 @@ mod support;
 
 use serde_json::Value;
 
-use super::activity::{Activity, hour_of, minute_of};
+use super::activity::{Activity, DEVELOPER, hour_of, minute_of};
 use super::book::RuleBook;
 use super::finding::{Finding, evidence};
 use super::ring::{DAY, HOUR};
@@ -171,19 +171,23 @@ impl<'a> View<'a> {
 
 /// What all rules that are switched on find in an activity, and what the acknowledgements and earlier findings leave of it.
 ///
-/// `is_developer`: the activity is not an agent's, but that of the developer as a whole.
-pub fn evaluate(activity: &mut Activity, book: &RuleBook, is_developer: bool, now: Timestamp) -> Vec<Finding> {
+/// `agent`: whose activity it is; [`DEVELOPER`] for that of the developer as a whole. What is muted is not found, and can be found when
+/// the mute has ended.
+pub fn evaluate(activity: &mut Activity, book: &RuleBook, agent: &str, now: Timestamp) -> Vec<Finding> {
+    let is_developer = agent == DEVELOPER;
     let mut found: Vec<Finding> = RULES
         .iter()
         .filter(|rule| rule.state == RuleState::Active && book.is_enabled(rule))
         .filter(|rule| is_developer == (rule.kind == AnomalyKind::UnknownAgent))
         .flat_map(|rule| (rule.find)(&View::new(activity, now, rule, book)))
         .collect();
-    found.retain(|finding| activity.admits(finding, now));
+    found.retain(|finding| activity.admits(finding, now) && !book.is_muted(finding.kind, agent, now));
     for finding in &found {
         let is_learnt = rule_of(finding.kind).is_some_and(|rule| rule.is_learnt);
         activity.note_raised(finding, is_learnt && finding.severity >= Severity::High);
     }
-    found.extend(activity.custom.evaluate(&book.custom, now));
+    if !book.is_muted(AnomalyKind::Custom, agent, now) {
+        found.extend(activity.custom.evaluate(&book.custom, now));
+    }
     found
 }

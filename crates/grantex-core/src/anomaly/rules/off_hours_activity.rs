@@ -7,6 +7,8 @@ use crate::anomaly::baseline::is_night;
 use crate::anomaly::ring::{DAY, HOUR};
 use crate::anomaly::{AnomalyKind, Finding, Severity};
 
+const NOON_HOUR: u32 = 12;
+
 pub(super) const RULE: Rule = Rule {
     id: "AD-004",
     kind: AnomalyKind::OffHoursActivity,
@@ -14,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     description: "An agent worked at night, between 22:00 and 06:00 UTC.",
     severity: Severity::Low,
     formula: "entries at night(24 h) > threshold, unless the baseline is warm and at least half of the remembered days before \
-              today had more than threshold ÷ 2 entries at night; 24 h are the current hour and the 23 before it",
+              today had more than threshold ÷ 2 entries at night; 24 h begin at noon UTC",
     is_learnt: false,
     state: RuleState::Active,
     thresholds: &[Threshold {
@@ -28,7 +30,8 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn find(view: &View<'_>) -> Vec<Finding> {
-    let oldest = view.hour().saturating_sub(23);
+    // From noon to noon, so that one night belongs to one window.
+    let oldest = view.hour().saturating_sub(NOON_HOUR) / 24 * 24 + NOON_HOUR;
     let nights = view.activity.entries_by_hour.counted();
     let count = nights
         .filter(|(hour, _)| (oldest..=view.hour()).contains(hour) && is_night(hour % 24))
@@ -39,10 +42,9 @@ fn find(view: &View<'_>) -> Vec<Finding> {
     if count <= threshold || is_usual {
         return Vec::new();
     }
-    // From noon to noon, so that one night belongs to one window.
     let mut finding = view.finding(
         DAY,
-        12 * HOUR,
+        i64::from(NOON_HOUR) * HOUR,
         format!("{count} audit entries between 22:00 and 06:00 UTC within 24 hours"),
         json!({"count": count, "windowHours": 24, "threshold": threshold}),
     );
@@ -69,11 +71,14 @@ mod tests {
         tale.add_many(5, &signal(SignalKind::AuditEntry, last_night(17)));
         tale.add_many(100, &signal(SignalKind::AuditEntry, last_night(9)));
         tale.add_many(100, &signal(SignalKind::AuditEntry, last_night(18)));
-        assert_eq!(tale.find(AnomalyKind::OffHoursActivity), [], "21:00 and 06:00 are day");
+        let found = tale.find_at(AnomalyKind::OffHoursActivity, last_night(20));
+        assert_eq!(found, [], "21:00 and 06:00 are day");
         tale.add(signal(SignalKind::AuditEntry, last_night(17)));
         let finding = only(tale.find_at(AnomalyKind::OffHoursActivity, last_night(20)));
         assert_eq!(finding.level, 11);
-        assert_eq!(finding.window_start, last_night(0), "one night, one window");
+        assert_eq!(finding.window_start, last_night(0));
+        let later = tale.find_at(AnomalyKind::OffHoursActivity, last_night(24));
+        assert_eq!(later, [], "one night, one window");
     }
 
     #[test]
@@ -83,6 +88,6 @@ mod tests {
             let night = last_night(11).minus(Lifetime::days(day));
             tale.add_many(11, &signal(SignalKind::AuditEntry, night));
         }
-        assert_eq!(tale.find(AnomalyKind::OffHoursActivity), []);
+        assert_eq!(tale.find_at(AnomalyKind::OffHoursActivity, last_night(20)), []);
     }
 }

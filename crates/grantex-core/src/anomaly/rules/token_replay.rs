@@ -43,7 +43,6 @@ fn find(view: &View<'_>) -> Vec<Finding> {
                 }),
             );
             finding.principal_id = Some(replay.principal_id.clone());
-            finding.level = count;
             if replay.places.has_returned || count > 2 {
                 finding.severity = Severity::Critical;
             }

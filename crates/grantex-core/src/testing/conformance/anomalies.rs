@@ -402,7 +402,6 @@ fn rule(fixtures: &Fixtures, rule_id: &str, after: Lifetime) -> CustomRule {
         severity: Severity::Medium,
         condition: Condition::parse(&members).unwrap(),
         condition_text: text.to_owned(),
-        channels: vec!["ops, day".to_owned(), "ops ' night".to_owned()],
         is_enabled: true,
         created_at: fixtures.now().plus(after),
     }

@@ -469,8 +469,21 @@ impl JanitorWrites for State {
         Ok(removed)
     }
 
-    async fn remove_revoked_blocks(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let old = self.revoked_blocks.iter().filter(|(_, at)| **at < before);
+    async fn remove_revoked_blocks(
+        &mut self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let biscuits = self.tokens.values().filter(|token| token.biscuit_key_id.is_some());
+        let oldest = biscuits
+            .filter(|token| token.expires_at > now)
+            .map(|token| token.issued_at)
+            .min();
+        let old = self
+            .revoked_blocks
+            .iter()
+            .filter(|(_, at)| **at < before && oldest.is_none_or(|oldest| oldest > **at));
         let places: Vec<_> = old.take(index(limit)).map(|(place, _)| place.clone()).collect();
         for place in &places {
             self.revoked_blocks.remove(place);

@@ -3,7 +3,8 @@
 use grantex_core::store::BoxFuture;
 use grantex_core::webhook::send::{Outgoing, Received, SendError, Sender};
 
-/// `down.example` does not answer, `full.example` answers 503, and everybody else 200. There is no mail server.
+/// `down.example` cannot be reached, `silent.example` never answers, `full.example` answers 503, and everybody else 200. There is no mail
+/// server.
 pub struct Receivers;
 
 impl Sender for Receivers {
@@ -14,7 +15,11 @@ impl Sender for Receivers {
                 retry_after: None,
             })
         };
-        let outcome = match request.url.split('/').nth(2) {
+        let host = request.url.split('/').nth(2);
+        if host == Some("silent.example") {
+            return Box::pin(std::future::pending());
+        }
+        let outcome = match host {
             Some("down.example") => Err(SendError::ConnectFailed),
             Some("full.example") => answered(503),
             _ => answered(200),
