@@ -11,6 +11,7 @@ mod keys;
 mod policies;
 mod records;
 mod responses;
+mod revocations;
 mod tokens;
 mod webhooks;
 
@@ -25,6 +26,7 @@ pub(crate) use keys::KeyRow;
 pub(crate) use policies::{BundleRow, PolicyChanges, PolicyRow};
 pub(crate) use records::{RecordRow, record, records};
 pub(crate) use responses::{ResponsePolicyRow, ResponseRow};
+pub(crate) use revocations::{RevocationRow, SpreadRow};
 pub(crate) use tokens::{RefreshUseChange, TokenRow};
 pub(crate) use webhooks::{DeliveryChangeRow, DeliveryRow, HealthChange, WebhookChange, WebhookRow};
 
