@@ -82,7 +82,13 @@ async fn the_other_server_hears_and_the_teller_does_not() {
     assert_eq!(second.next().await, events(vec![(ours, 7)]));
     // What the first one hears first is what it did not say itself.
     second.herald.announce(&theirs, 8);
-    assert_eq!(first.next().await, events(vec![(theirs, 8)]));
+    assert_eq!(first.next().await, events(vec![(theirs.clone(), 8)]));
+    first.herald.announce_revocations(&theirs, 3);
+    let news = Heard::News {
+        events: Vec::new(),
+        revocations: vec![(theirs, 3)],
+    };
+    assert_eq!(second.next().await, news);
     drop((first, second, one, two));
     databases.remove().await;
 }
