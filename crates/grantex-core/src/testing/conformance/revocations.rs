@@ -253,7 +253,7 @@ pub async fn grants_tell_their_ends_their_children_and_whether_they_are_in_force
         ..helper.clone()
     };
     assert!(commit!(store, [suspended], |tx| tx.update_agent(&suspended).await?));
-    assert_eq!(in_force().await, [root.id.clone()], "nor what stands below it");
+    assert_eq!(in_force().await, vec![root.id.clone()], "nor what stands below it");
     let agent = tenant.agent.id.clone();
     assert!(commit!(store, [id, agent], |tx| tx
         .hide_agent(&id, &agent, now)
