@@ -69,15 +69,15 @@ def test_revoking_a_block_ends_what_was_derived_and_nothing_else(issued):
     assert not any(verify(developer, each.to_base64())["valid"] for each in (token, right))
 
 
-def test_what_was_handed_on_offline_shows_in_the_tree_the_audit_and_the_metrics(issued):
+def test_what_was_handed_on_offline_shows_in_the_tree_the_audit_and_the_metrics(issued, server):
     developer, agent, answer, token = issued
     total = "grantex_token_offline_delegations_total"
-    before = counted(developer, total)
+    before = server.scrape()
     first = token.append(BlockBuilder('check if operation("calendar:read"); agent("did:web:first.example");'))
     second = first.append(BlockBuilder(f'agent("did:grantex:{agent}");'))
     for _ in range(2):
         assert verify(developer, second.to_base64())["valid"] is True
-    assert counted(developer, total) == before + 2
+    assert server.scrape().changes_since(before, total) == {total: 2}
     path = f"/v1/grants/{answer['grantId']}/offline-delegations"
     found = sorted(developer.http.get(path).json()["offlineDelegations"], key=lambda one: one["delegationDepth"])
     assert [(one["agentDid"], one.get("agentId"), one["status"]) for one in found] == [

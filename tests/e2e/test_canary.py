@@ -131,6 +131,20 @@ def drive_grants(canary, auth, grant):
     canary.send("GET", "/v1/revocations/status", 200, headers=auth, params={"grantId": grant})
 
 
+def drive_revocation_feed(canary, auth):
+    """Whatever stands where a position belongs is told nowhere, and answers tell no secrets."""
+    stray = canary.hide("stray position of the revocation feed", mark("position"))
+    for path in ("/v1/revocations", "/v1/revocations/stream"):
+        canary.send("GET", path, 400, headers=auth, params={"since": stray})
+    canary.send("GET", "/v1/revocations", 400, headers=auth, params={"pageToken": stray})
+    canary.send("GET", "/v1/revocations", 200, headers=auth)
+    canary.send("GET", "/v1/revocations", 200, headers=auth, params={"since": "0", "complete": "true"})
+    canary.send("GET", "/v1/revocations/stream", 410, headers=auth, params={"since": "999999"})
+    canary.send("POST", "/v1/revocations/refusals", 400, headers=auth, json={"refusals": [{"seq": stray}]})
+    report = {"refusals": [{"seq": 1, "millisecondsAgo": 0}]}
+    canary.send("POST", "/v1/revocations/refusals", 202, headers=auth, json=report)
+
+
 def drive_audit(canary, auth, agent, grant):
     metadata = canary.hide("audit metadata", mark("metadata"), "POST /v1/audit/log", "GET /v1/audit", "GET /v1/principal/audit")
     entry = canary.send("POST", "/v1/audit/log", 201, headers=auth, json={
@@ -356,6 +370,7 @@ def test_no_secret_appears_where_it_does_not_belong(canary):
     drive_policies(canary, auth, agent)
     drive_anomalies(canary, auth, agent)
     drive_events(canary, auth)
+    drive_revocation_feed(canary, auth)
     drive_sessions(canary, auth, child["grantId"])
     chains = "\n".join(
         canary.send("GET", f"/v1/audit/entries?pageSize=1000{chain}", 200, headers=auth).text for chain in ("", "&chain=server")

@@ -4,7 +4,7 @@ mod connections;
 
 pub use connections::ConnectionErrors;
 
-use grantex_http::{HttpObserver, StreamNews};
+use grantex_http::{FeedNews, HttpObserver, StreamNews};
 use grantex_metrics::Metrics;
 
 /// HTTP requests → metrics.
@@ -25,6 +25,17 @@ impl HttpObserver for HttpMetrics {
             StreamNews::Refused(transport) => self.0.stream_refused(transport),
             StreamNews::Sent(events) => self.0.stream_sent(events),
             StreamNews::Ended(transport, end) => self.0.stream_ended(transport, end),
+        }
+    }
+
+    fn revocation_feed(&self, news: FeedNews) {
+        match news {
+            FeedNews::Opened => self.0.revocation_stream_opened(),
+            FeedNews::Refused => self.0.revocation_stream_refused(),
+            FeedNews::Sent(entries) => self.0.revocations_sent(entries),
+            FeedNews::Ended(end) => self.0.revocation_stream_ended(end),
+            FeedNews::ReadFailed => self.0.revocation_read_failed(),
+            FeedNews::Propagated(took) => self.0.revocation_propagated(took),
         }
     }
 

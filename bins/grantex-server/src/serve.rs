@@ -128,6 +128,7 @@ fn http_app(
     settings.admin_api_key.clone_from(&config.http.admin_api_key);
     settings.request_deadline = config.http.request_deadline;
     settings.streams = config.streams;
+    settings.feed = config.feed;
     settings.is_production = config.http.environment == crate::config::Environment::Production;
     if let Some(domain) = &config.http.did_web_domain {
         settings.did_web_domain.clone_from(domain);

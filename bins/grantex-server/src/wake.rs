@@ -1,4 +1,4 @@
-//! Who is woken when there are new events: deliveries, streams, and the other servers of the same database.
+//! Who is woken when there are new events or revocations: deliveries, streams, and the other servers of the same database.
 
 use std::sync::Arc;
 
@@ -28,7 +28,12 @@ impl Signal for Wake {
             bell.committed(news);
         }
         if let Some(herald) = &self.herald {
-            herald.announce(&news.developer_id, news.event_seq);
+            if let Some(newest) = news.event_seq {
+                herald.announce(&news.developer_id, newest);
+            }
+            if let Some(newest) = news.revocation_seq {
+                herald.announce_revocations(&news.developer_id, newest);
+            }
         }
     }
 
@@ -42,9 +47,14 @@ impl Signal for Wake {
 /// The line over which other servers tell of their events; streams hear of them.
 pub fn wire(store: &AnyStore, streams: Streams) -> Option<Herald> {
     store.herald(Arc::new(move |heard| match heard {
-        Heard::News(news) => news
-            .iter()
-            .for_each(|(developer, newest)| streams.tell(developer, *newest)),
+        Heard::News { events, revocations } => {
+            for (developer, newest) in &events {
+                streams.tell(developer, *newest);
+            }
+            for (developer, newest) in &revocations {
+                streams.revocations().tell(developer, *newest);
+            }
+        }
         Heard::AnyNews => streams.look(),
     }))
 }

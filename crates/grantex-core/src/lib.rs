@@ -86,7 +86,7 @@
 //! ```
 //!
 //! A program that runs for long also calls, from a timer of its own, [`Grantex::sweep_expired`],
-//! [`Grantex::clear_deleted_agents`] and [`Grantex::janitor`] every few seconds to minutes, and reloads its keys
+//! [`Grantex::spread_revocations`], [`Grantex::clear_deleted_agents`] and [`Grantex::janitor`] every few seconds to minutes, and reloads its keys
 //! (`KeyManager::prune`, then [`Grantex::set_keys`] with `KeyManager::ring`).
 
 pub mod agent;
@@ -107,6 +107,7 @@ pub mod page;
 pub mod plan;
 pub mod policy;
 pub mod principal;
+pub mod revocation;
 pub mod scope;
 pub mod secret;
 pub mod store;

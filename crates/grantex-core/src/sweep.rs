@@ -22,6 +22,8 @@ pub struct Retention {
     pub tokens: Lifetime,
     /// Events, after they happened.
     pub events: Lifetime,
+    /// Entries of revocation feeds: the latest of a grant or token, after that ended; earlier ones, after they happened.
+    pub revocations: Lifetime,
     /// Deliveries, after the receiver took them.
     pub delivered: Lifetime,
     /// Deliveries, after they were given up.
@@ -38,6 +40,7 @@ impl Default for Retention {
             auth_requests: Lifetime::days(1),
             tokens: Lifetime::days(7),
             events: Lifetime::days(7),
+            revocations: Lifetime::hours(48),
             delivered: Lifetime::days(7),
             failed: Lifetime::days(30),
             resolved_anomalies: Lifetime::days(90),
@@ -59,6 +62,8 @@ pub struct Swept {
     pub blocks: u64,
     /// Events.
     pub events: u64,
+    /// Entries of revocation feeds.
+    pub revocations: u64,
     /// Webhook deliveries that had ended, and those of deleted endpoints.
     pub deliveries: u64,
     /// Anomalies, mutes that had ended, and activities of agents that did nothing for long.
@@ -73,6 +78,7 @@ enum Job {
     Replays,
     RevokedBlocks,
     Events,
+    Revocations,
     Delivered,
     Failed,
     DeletedWebhooks,
@@ -101,6 +107,7 @@ impl<S: Store> Grantex<S> {
                 .run_in_batches(Job::RevokedBlocks, self.parts.settings.max_grant_lifetime)
                 .await?,
             events: self.run_in_batches(Job::Events, retention.events).await?,
+            revocations: self.run_in_batches(Job::Revocations, retention.revocations).await?,
             deliveries: self.run_in_batches(Job::Delivered, retention.delivered).await?
                 + self.run_in_batches(Job::Failed, retention.failed).await?
                 + self.run_in_batches(Job::DeletedWebhooks, Lifetime::millis(0)).await?,
@@ -135,6 +142,7 @@ impl<S: Store> Grantex<S> {
                             Job::Replays => tx.remove_replays(before, BATCH).await,
                             Job::RevokedBlocks => tx.remove_revoked_blocks(before, now, BATCH).await,
                             Job::Events => tx.remove_events(before, BATCH).await,
+                            Job::Revocations => tx.remove_revocations(before, BATCH).await,
                             Job::Delivered => tx.remove_deliveries(DeliveryStatus::Delivered, before, BATCH).await,
                             Job::Failed => tx.remove_deliveries(DeliveryStatus::Failed, before, BATCH).await,
                             Job::DeletedWebhooks => tx.remove_deleted_webhooks(BATCH).await,

@@ -89,7 +89,7 @@ async fn developer<S: Store>(call: &mut Call<S>, presented: Option<String>) -> R
     }
     let Some(presented) = presented.map(Secret::new) else {
         // Nothing was guessed; but this route counts developers only, and here there is none.
-        if call.endpoint.limit == AddressLimit::DeveloperOnly {
+        if matches!(call.endpoint.limit, AddressLimit::Developer(_)) {
             call.count(Bucket::Ip, address)?;
         }
         return Err(ApiError::unauthorized("an API key is required"));
@@ -102,7 +102,7 @@ async fn developer<S: Store>(call: &mut Call<S>, presented: Option<String>) -> R
     call.developer = Some(Arc::new(developer));
     call.key = Some(presented);
     let bucket = match call.endpoint.limit {
-        AddressLimit::DeveloperOnly => Bucket::RevocationStatus,
+        AddressLimit::Developer(bucket) => bucket,
         AddressLimit::Common | AddressLimit::Own(_) | AddressLimit::Exempt => Bucket::Developer,
     };
     call.count(bucket, caller)

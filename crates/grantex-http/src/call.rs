@@ -40,6 +40,8 @@ pub(crate) struct Call<S: Store> {
     pub(crate) endpoint: Endpoint,
     pub(crate) request_id: String,
     pub(crate) started: Duration,
+    /// How long it waited because it was asked to.
+    pub(crate) idle: Duration,
     pub(crate) client: IpAddr,
     pub(crate) developer: Option<Arc<Developer>>,
     pub(crate) key: Option<Secret<String>>,
@@ -72,6 +74,7 @@ impl<S: Store> Call<S> {
             caller,
             recording,
             started: app.grantex.clock().monotonic(),
+            idle: Duration::ZERO,
             client: app.settings.trust_proxy.client_of(&request),
             deadline: Instant::now() + app.settings.request_deadline,
             endpoint,

@@ -51,8 +51,8 @@ pub(crate) enum AddressLimit {
     Common,
     /// The common limit and one of the route's own.
     Own(Bucket),
-    /// Nothing: only the developer is counted.
-    DeveloperOnly,
+    /// Nothing: only the developer is counted, in a bucket of the route's own.
+    Developer(Bucket),
     /// Nothing at all.
     Exempt,
 }

@@ -1,5 +1,6 @@
 //! What a request looks like from outside: the port through which requests are measured.
 
+use crate::feed::FeedNews;
 use crate::streams::StreamNews;
 
 /// Learns of every request. Must not block.
@@ -13,6 +14,9 @@ pub trait HttpObserver: Send + Sync + 'static {
     /// Something happened to event streams.
     fn stream(&self, news: StreamNews);
 
+    /// Something happened to the revocation feed.
+    fn revocation_feed(&self, news: FeedNews);
+
     /// The metrics in Prometheus text format; `None` when there are none to show, and then `/metrics` does not exist.
     fn render(&self) -> Option<String>;
 }
@@ -25,6 +29,7 @@ impl HttpObserver for Unmeasured {
     fn request_finished(&self, _method: &'static str, _route: &'static str, _status: u16, _seconds: f64) {}
     fn in_flight(&self, _delta: i64) {}
     fn stream(&self, _news: StreamNews) {}
+    fn revocation_feed(&self, _news: FeedNews) {}
     fn render(&self) -> Option<String> {
         None
     }

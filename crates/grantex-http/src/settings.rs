@@ -5,6 +5,7 @@ use std::time::Duration;
 use grantex_core::secret::Secret;
 
 use crate::client::TrustProxy;
+use crate::feed::FeedSettings;
 use crate::limit::RateLimits;
 use crate::streams::StreamSettings;
 
@@ -29,6 +30,8 @@ pub struct HttpSettings {
     pub request_deadline: Duration,
     /// Event streams.
     pub streams: StreamSettings,
+    /// The revocation feed.
+    pub feed: FeedSettings,
     /// The domain of the server's own `did:web`.
     pub did_web_domain: String,
     /// Whether redirect URIs must be public https addresses.
@@ -52,6 +55,7 @@ impl HttpSettings {
             admin_api_key: None,
             request_deadline: Duration::from_secs(5),
             streams: StreamSettings::default(),
+            feed: FeedSettings::default(),
             did_web_domain: domain,
             is_production: false,
         }

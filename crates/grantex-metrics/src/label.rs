@@ -85,6 +85,8 @@ closed! {
         RevokedBlocks = "revoked_blocks",
         /// Event rows.
         Events = "events",
+        /// Entries of revocation feeds.
+        Revocations = "revocations",
         /// Webhook deliveries.
         Deliveries = "webhook_deliveries",
         /// Anomalies, mutes, and activities of agents.

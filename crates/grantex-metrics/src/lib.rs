@@ -15,6 +15,7 @@ mod gauges;
 mod http;
 pub mod label;
 mod process;
+mod revocations;
 mod streams;
 
 pub use agents::MOST_AGENTS;
@@ -40,6 +41,7 @@ struct Inner {
     gauges: gauges::GaugeMetrics,
     http: http::HttpMetrics,
     streams: streams::StreamMetrics,
+    revocations: revocations::RevocationMetrics,
     anomalies: anomalies::AnomalyMetrics,
 }
 
@@ -76,6 +78,7 @@ impl Metrics {
             gauges: gauges::GaugeMetrics::of(&registry, clock),
             http: http::HttpMetrics::of(&registry),
             streams: streams::StreamMetrics::of(&registry),
+            revocations: revocations::RevocationMetrics::of(&registry),
             anomalies: anomalies::AnomalyMetrics::of(&registry),
             registry,
         })))

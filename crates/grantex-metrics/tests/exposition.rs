@@ -192,6 +192,36 @@ fn streams_are_told() {
 }
 
 #[test]
+fn the_revocation_feed_is_told() {
+    let metrics = metrics();
+    let changed = changes(&metrics, |metrics| {
+        metrics.revocation_stream_opened();
+        metrics.revocation_stream_opened();
+        metrics.revocation_stream_refused();
+        metrics.revocations_sent(3);
+        metrics.revocation_stream_ended(StreamEnd::Draining);
+        metrics.revocation_read_failed();
+    });
+    let expected = [
+        ("grantex_revocation_streams", 1.0),
+        ("grantex_revocation_streams_refused_total", 1.0),
+        (r#"grantex_revocation_streams_ended_total{reason="draining"}"#, 1.0),
+        ("grantex_revocation_stream_entries_total", 3.0),
+        ("grantex_revocation_feed_read_failures_total", 1.0),
+    ];
+    assert_eq!(changed, by_name(&expected));
+
+    let changed = changes(&metrics, |metrics| {
+        metrics.revocation_propagated(Duration::from_millis(70))
+    });
+    let name = "grantex_revocation_propagation_seconds";
+    assert_eq!(changed.get(&format!("{name}_count")), Some(&1.0));
+    let text = metrics.render();
+    assert!(text.contains(&format!("{name}_bucket{{le=\"0.05\"}} 0")));
+    assert!(text.contains(&format!("{name}_bucket{{le=\"0.1\"}} 1")));
+}
+
+#[test]
 fn gauges_jobs_and_log_lines_are_told() {
     let metrics = metrics();
     let changed = changes(&metrics, |metrics| {

@@ -261,6 +261,37 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    revocations (developer_id, seq) {
+        developer_id -> Text,
+        seq -> BigInt,
+        action -> Text,
+        subject -> Text,
+        expires_at -> BigInt,
+        at -> BigInt,
+        hash -> Text,
+        is_latest -> Bool,
+    }
+}
+
+diesel::table! {
+    revocation_heads (developer_id) {
+        developer_id -> Text,
+        seq -> BigInt,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    revocation_spreads (agent_id) {
+        agent_id -> Text,
+        developer_id -> Text,
+        action -> Text,
+        after_at -> BigInt,
+        after_id -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(tokens, grants, agents);
 diesel::allow_tables_to_appear_in_same_query!(auth_requests, developers);
 diesel::allow_tables_to_appear_in_same_query!(auth_requests, agents);

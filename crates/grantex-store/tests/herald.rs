@@ -22,6 +22,13 @@ use tokio::time::timeout;
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+fn events(events: Vec<(DeveloperId, i64)>) -> Heard {
+    Heard::News {
+        events,
+        revocations: Vec::new(),
+    }
+}
+
 struct Ear {
     herald: Herald,
     heard: UnboundedReceiver<Heard>,
@@ -48,7 +55,7 @@ impl Ear {
     async fn hear(&mut self, mut expected: BTreeMap<DeveloperId, i64>) -> usize {
         let mut count = 0;
         while !expected.is_empty() {
-            let Heard::News(news) = self.next().await else {
+            let Heard::News { events: news, .. } = self.next().await else {
                 return count + 1;
             };
             count += 1;
@@ -72,10 +79,16 @@ async fn the_other_server_hears_and_the_teller_does_not() {
         Fixtures::new(2).id::<DeveloperId>(),
     );
     first.herald.announce(&ours, 7);
-    assert_eq!(second.next().await, Heard::News(vec![(ours, 7)]));
+    assert_eq!(second.next().await, events(vec![(ours, 7)]));
     // What the first one hears first is what it did not say itself.
     second.herald.announce(&theirs, 8);
-    assert_eq!(first.next().await, Heard::News(vec![(theirs, 8)]));
+    assert_eq!(first.next().await, events(vec![(theirs.clone(), 8)]));
+    first.herald.announce_revocations(&theirs, 3);
+    let news = Heard::News {
+        events: Vec::new(),
+        revocations: vec![(theirs, 3)],
+    };
+    assert_eq!(second.next().await, news);
     drop((first, second, one, two));
     databases.remove().await;
 }
@@ -124,7 +137,7 @@ async fn a_lost_connection_is_opened_again() {
     )
     .await;
     first.herald.announce(&developer, 2);
-    assert_eq!(second.next().await, Heard::News(vec![(developer, 2)]));
+    assert_eq!(second.next().await, events(vec![(developer, 2)]));
     drop((first, second, one, two));
     databases.remove().await;
 }

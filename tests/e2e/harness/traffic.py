@@ -15,6 +15,7 @@ class Traffic:
     def __init__(self, server: Server, threads: int = 3, pause: float = 0.15):
         self.server, self.pause = server, pause
         self.rounds = 0
+        self.told = 0
         self.failures: list[str] = []
         self.stopping = threading.Event()
         self.sandbox = Developer(server, "sandbox", "Ordinary")
@@ -72,6 +73,9 @@ class Traffic:
             send("POST", "/v1/tokens/revoke", {"jti": child.get("tokenId") or token_id(child["grantToken"])})
         if self.rounds % 4 == 0:
             send("DELETE", f"/v1/grants/{tokens['grantId']}")
+            # As a client of the feed does that has just refused because of it.
+            self.told = send("GET", f"/v1/revocations?since={self.told}")["cursor"]
+            send("POST", "/v1/revocations/refusals", {"refusals": [{"seq": self.told, "millisecondsAgo": 0}]})
         if self.rounds % 2 == 0:
             self._person(http, number)
         for path in ("/health", "/ready", "/.well-known/jwks.json", "/nowhere"):

@@ -1,7 +1,7 @@
 //! Is somebody trying something?
 
 use crate::model::{Dashboard, Row, Unit, lines, row, stacked, stat, table};
-use crate::promql::{growth, max, max_by, or_zero, quantile, rate, rate_by, series};
+use crate::promql::{growth, max, max_by, or_zero, quantile, rate, rate_by, series, sum};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -11,7 +11,7 @@ pub(super) fn dashboard() -> Dashboard {
         description: "Reuse, refusals, revocations, anomalies and keys: whether somebody is trying something.",
         variables: Vec::new(),
         links: Vec::new(),
-        rows: vec![now(), refusals(), grants(), people(), anomalies(), keys()],
+        rows: vec![now(), refusals(), grants(), feed(), people(), anomalies(), keys()],
         exceptions: Vec::new(),
     }
 }
@@ -197,6 +197,33 @@ fn grants() -> Row {
             .width(12)
             .unit(Unit::PerSecond)
             .query(rate("grantex_audit_entries_logged_total"), "entries"),
+        ],
+    )
+}
+
+fn feed() -> Row {
+    row(
+        "Revocation feed",
+        vec![
+            lines(
+                "Revocation to Refusal",
+                "How long it took from a revocation to the first refusal because of it, at clients of the feed \
+                that report it. More than 5 s: clients refused everything before.",
+            )
+            .unit(Unit::Seconds)
+            .query(quantile(0.5, "grantex_revocation_propagation_seconds"), "p50")
+            .query(quantile(0.99, "grantex_revocation_propagation_seconds"), "p99"),
+            lines(
+                "Streams of the Feed",
+                "Clients that follow the revocation feed over a stream.",
+            )
+            .query(sum("grantex_revocation_streams"), "open"),
+            lines(
+                "Feed not Readable",
+                "Looks at the feed that failed. Not 0: its clients refuse everything; see the database.",
+            )
+            .unit(Unit::PerSecond)
+            .query(rate("grantex_revocation_feed_read_failures_total"), "failed"),
         ],
     )
 }

@@ -79,6 +79,7 @@ pub(super) fn read(env: &mut Env) -> Jobs {
             auth_requests: env.lifetime(&KEEP_AUTH_REQUESTS, defaults.auth_requests),
             tokens: env.lifetime(&KEEP_TOKENS, defaults.tokens),
             events: env.lifetime(&KEEP_EVENTS, defaults.events),
+            revocations: super::feed::retention(env),
             delivered: env.lifetime(&KEEP_DELIVERED, defaults.delivered),
             failed: env.lifetime(&KEEP_FAILED, defaults.failed),
             resolved_anomalies: env.lifetime(&KEEP_RESOLVED_ANOMALIES, defaults.resolved_anomalies),

@@ -56,6 +56,11 @@ const REVOCATION_STATUS: Variable = Variable::new(
     "60000",
     "Revocation-status questions of a developer; they do not count as calls.",
 );
+const REVOCATION_FEED: Variable = Variable::new(
+    "RATE_LIMIT_REVOCATION_FEED_PER_MINUTE",
+    "12000",
+    "Questions of a developer to the revocation feed, its streams and reports; they do not count as calls.",
+);
 const REMEMBERED: Variable = Variable::new(
     "RATE_LIMIT_MAX_KEYS",
     "100000",
@@ -76,6 +81,7 @@ pub const VARIABLES: &[&Variable] = &[
     &DEVELOPER,
     &AUTHORIZE,
     &REVOCATION_STATUS,
+    &REVOCATION_FEED,
     &REMEMBERED,
 ];
 
@@ -94,6 +100,7 @@ pub(super) fn read(env: &mut Env) -> RateLimits {
         developer: env.positive(&DEVELOPER, defaults.developer),
         authorize: env.positive(&AUTHORIZE, defaults.authorize),
         revocation_status: env.positive(&REVOCATION_STATUS, defaults.revocation_status),
+        revocation_feed: env.positive(&REVOCATION_FEED, defaults.revocation_feed),
         remembered: env.positive(&REMEMBERED, defaults.remembered),
     }
 }

@@ -4,6 +4,7 @@ mod anomalies;
 mod database;
 pub mod docs;
 mod env;
+mod feed;
 mod flows;
 mod http;
 mod jobs;
@@ -30,7 +31,7 @@ pub use traces::Traces;
 use grantex_core::plan::Plan;
 use grantex_core::secret::Secret;
 use grantex_delivery::MailSettings;
-use grantex_http::{RateLimits, StreamSettings};
+use grantex_http::{FeedSettings, RateLimits, StreamSettings};
 
 pub use flows::Flows;
 pub use policies::Policies;
@@ -63,6 +64,8 @@ pub struct Config {
     pub mail: Option<MailSettings>,
     /// Event streams.
     pub streams: StreamSettings,
+    /// The revocation feed.
+    pub feed: FeedSettings,
     /// Policies.
     pub policies: Policies,
     /// Detection of anomalies.
@@ -128,6 +131,10 @@ pub const SECTIONS: &[Section] = &[
         variables: streams::VARIABLES,
     },
     Section {
+        title: "Revocation feed",
+        variables: feed::VARIABLES,
+    },
+    Section {
         title: "Anomalies",
         variables: anomalies::VARIABLES,
     },
@@ -169,6 +176,7 @@ impl Config {
             traces: traces::read(env),
             jobs: jobs::read(env),
             streams: streams::read(env),
+            feed: feed::read(env),
             anomalies: anomalies::read(env),
             webhooks: webhooks::read(env, http.environment),
             mail: mail::read(env, http.environment),

@@ -117,6 +117,8 @@ impl Jobs {
 
     async fn deleted_agents(&self) -> Outcome {
         let ctx = self.assembly.grantex.context(self.logger.clone(), "job".to_owned());
+        // First, so that nothing of a deleted agent is used while its grants are being revoked.
+        self.assembly.grantex.spread_revocations(&ctx).await?;
         Ok(self.assembly.grantex.clear_deleted_agents(&ctx).await?)
     }
 
@@ -128,11 +130,12 @@ impl Jobs {
             metrics.janitor_removed(JanitorTable::Replays, swept.replays);
             metrics.janitor_removed(JanitorTable::RevokedBlocks, swept.blocks);
             metrics.janitor_removed(JanitorTable::Events, swept.events);
+            metrics.janitor_removed(JanitorTable::Revocations, swept.revocations);
             metrics.janitor_removed(JanitorTable::Deliveries, swept.deliveries);
             metrics.janitor_removed(JanitorTable::Anomalies, swept.anomalies);
         }
         let rows = swept.auth_requests + swept.tokens + swept.replays + swept.blocks + swept.events;
-        Ok(rows + swept.deliveries + swept.anomalies)
+        Ok(rows + swept.revocations + swept.deliveries + swept.anomalies)
     }
 
     /// Counts what waits to be delivered; changes nothing.

@@ -11,6 +11,7 @@ use crate::grantex::Grantex;
 use crate::id::{AgentId, DeveloperId, GrantId, new_id};
 use crate::page::{Cursor, Page, PageRequest};
 use crate::plan::PlanLimit;
+use crate::revocation::change::Told;
 use crate::scope::Scopes;
 use crate::store::Store;
 
@@ -108,7 +109,7 @@ impl<S: Store> Grantex<S> {
         id: AgentId,
         changes: AgentChanges,
     ) -> Result<Agent, AgentError> {
-        self.transact(ctx, Some(&developer.id), move |unit| {
+        let changed = self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
                 // Of two changes at once, the later one must not undo the earlier: a renaming never ends a suspension.
                 unit.lock_head().await?;
@@ -119,39 +120,40 @@ impl<S: Store> Grantex<S> {
                     Some(AgentStatus::Active) if agent.status == AgentStatus::Suspended => AgentChange::Resumed,
                     _ => AgentChange::Updated,
                 };
+                let before = agent.status;
                 agent.apply(changes);
                 agent.updated_at = unit.now;
-                if !unit.tx.update_agent(&agent).await? {
-                    return Err(AgentError::NotFound);
-                }
+                let told = unit.save_agent(&agent, before).await?.ok_or(AgentError::NotFound)?;
                 unit.record(Event::AgentChanged { agent_id: id, change });
-                Ok(agent)
+                Ok::<_, AgentError>((agent, told))
             })
-        })
-        .await
+        });
+        let (agent, told) = changed.await?;
+        if told == Told::Some {
+            self.spread_at_once(ctx, &developer.id, &agent.id).await;
+        }
+        Ok(agent)
     }
 
     /// Deletes an agent: it is hidden at once, so that its tokens fail. The first of its grants are revoked right after, the
     /// others by [`Grantex::clear_deleted_agents`].
     pub async fn delete_agent(&self, ctx: &Context, developer: &Developer, id: AgentId) -> Result<(), AgentError> {
-        let owner = developer.id.clone();
         let hidden = id.clone();
-        // Nothing of the unit needs the developer's head, but whoever hands out tokens of the agent holds it, and must not do
-        // so beside the deletion.
-        self.transact(ctx, Some(&developer.id), move |unit| {
+        // Whoever hands out tokens of the agent holds the developer's head, and must not do so beside the deletion.
+        let deleted = self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
-                if !unit.tx.hide_agent(&owner, &hidden, unit.now).await? {
-                    return Err(AgentError::NotFound);
-                }
+                let told = unit.hide_agent(&hidden).await?.ok_or(AgentError::NotFound)?;
                 unit.record(Event::AgentChanged {
                     agent_id: hidden,
                     change: AgentChange::Deleted,
                 });
-                Ok(())
+                Ok::<_, AgentError>(told)
             })
-        })
-        .await?;
+        });
         // The deletion is committed: a failure from here on must not be taken for its own, and the job makes up for it.
+        if deleted.await? == Told::Some {
+            self.spread_at_once(ctx, &developer.id, &id).await;
+        }
         let _ = self.revoke_some_grants_of_agent(ctx, &developer.id, &id, None).await;
         Ok(())
     }

@@ -114,6 +114,10 @@ impl<S: Store> Grantex<S> {
             }
             after = page.last().map(|(_, id)| id.clone());
         }
+        // Of the grants of agents that were suspended and have very many.
+        if let Err(error) = self.spread_revocations(ctx).await {
+            failed = failed.or(Some(error));
+        }
         failed.map_or(Ok(revoked), Err)
     }
 
@@ -180,7 +184,7 @@ impl Unit<'_> {
         };
         agent.status = AgentStatus::Suspended;
         agent.updated_at = self.now;
-        if !self.tx.update_agent(&agent).await? {
+        if self.save_agent(&agent, AgentStatus::Active).await?.is_none() {
             return Ok(false);
         }
         self.record(Event::AgentChanged {

@@ -98,10 +98,7 @@ impl<S: Store> Grantex<S> {
 impl Unit<'_> {
     /// Revokes a tree and records it; `false` when nothing in it was active.
     pub(crate) async fn revoke_with_descendants(&mut self, grant: &Grant, by: RevokedBy) -> Result<bool, StoreError> {
-        let revoked = self
-            .tx
-            .revoke_tree(&grant.developer_id, &grant.id, by, self.now)
-            .await?;
+        let revoked = self.revoke_tree(&grant.developer_id, &grant.id, by).await?;
         if revoked.grants.is_empty() {
             return Ok(false);
         }

@@ -11,6 +11,7 @@ use crate::event::signal::News;
 use crate::event::{Event, webhook};
 use crate::grant::Grant;
 use crate::id::{DeliveryId, DeveloperId, EventId, Random, WebhookId, new_id, new_ulid};
+use crate::revocation::change::Changes;
 use crate::store::{DeveloperHead, EventRow, Ledger, Writes};
 use crate::token::Token;
 use crate::trace::TraceContext;
@@ -37,6 +38,8 @@ pub struct Unit<'t> {
     /// The time at which the unit began: one time for all that it writes.
     pub now: Timestamp,
     pub(crate) active_grants_delta: i64,
+    /// What the revocation feed is to tell.
+    pub(crate) changes: Changes,
     random: Arc<dyn Random>,
     /// Where in its trace the call is that does this.
     place: Option<TraceContext>,
@@ -62,6 +65,7 @@ impl<'t> Unit<'t> {
             tx,
             now,
             active_grants_delta: 0,
+            changes: Changes::default(),
             random,
             place,
             developer,
@@ -159,6 +163,19 @@ impl<'t> Unit<'t> {
         Ok(entry)
     }
 
+    /// Writes what the revocation feed is to tell, under the lock on the developer's head, by which its positions are counted; where the
+    /// feed ends then.
+    async fn write_changes(&mut self) -> Result<Option<i64>, StoreError> {
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        self.ensure_head().await?;
+        let developer = self.developer()?.clone();
+        let head = changes.write(self.tx, &developer, self.now).await?;
+        Ok(head.map(|head| head.seq))
+    }
+
     /// Writes the ledger, if there is anything to write, and hands out the recorded events.
     pub(crate) async fn finish(mut self) -> Result<Finished, StoreError> {
         let events = std::mem::take(&mut self.events);
@@ -212,11 +229,16 @@ impl<'t> Unit<'t> {
                 rows.push(row);
             }
         }
-        let news = rows.last().map(|newest| News {
-            developer_id: newest.developer_id.clone(),
-            event_seq: newest.seq,
-            webhooks: told,
-        });
+        let revocation_seq = self.write_changes().await?;
+        let news = match (rows.last(), revocation_seq) {
+            (None, None) => None,
+            (newest, revocation_seq) => Some(News {
+                developer_id: self.developer()?.clone(),
+                event_seq: newest.map(|newest| newest.seq),
+                webhooks: told,
+                revocation_seq,
+            }),
+        };
         let mut entries = Vec::new();
         let delta = self.active_grants_delta;
         let is_needed = delta != 0

@@ -9,12 +9,12 @@ mod writes;
 
 pub use reads::{
     AgentReads, AnomalyReads, AuditReads, AuthRequestReads, Backlog, BlockReads, DeletedAgent, DeveloperReads,
-    EventReads, GrantReads, KeyReads, PolicyReads, PolicyTotals, PrincipalGrant, Reads, TokenReads, WebhookCensus,
-    WebhookReads,
+    EventReads, GrantReads, KeyReads, PolicyReads, PolicyTotals, PrincipalGrant, Reads, RevocationReads, TokenReads,
+    WebhookCensus, WebhookReads,
 };
 pub use writes::{
     AgentWrites, AnomalyWrites, AuthRequestWrites, BlockWrites, DeveloperWrites, GrantWrites, JanitorWrites, KeyWrites,
-    LedgerWrites, PolicyWrites, RevokedTree, TokenWrites, WebhookWrites, Writes,
+    LedgerWrites, PolicyWrites, RevocationWrites, RevokedTree, TokenWrites, WebhookWrites, Writes,
 };
 
 use std::future::Future;

@@ -21,6 +21,7 @@ use crate::id::{
 };
 use crate::page::{Cursor, Page, PageRequest};
 use crate::policy::{Bundle, BundleFormat, Policy};
+use crate::revocation::{FeedHead, GrantEnd, RevocationEntry, RevocationHead, Spread, Wanted};
 use crate::secret::SecretHash;
 use crate::token::TokenRecord;
 use crate::webhook::{Delivery, DeliveryFilter, Webhook};
@@ -39,6 +40,7 @@ pub trait Reads:
     + AnomalyReads
     + KeyReads
     + PolicyReads
+    + RevocationReads
     + Send
 {
 }
@@ -56,6 +58,7 @@ impl<T> Reads for T where
         + AnomalyReads
         + KeyReads
         + PolicyReads
+        + RevocationReads
         + Send
 {
 }
@@ -443,4 +446,46 @@ pub trait PolicyReads {
         developer: &DeveloperId,
         id: &BundleId,
     ) -> Result<Option<String>, StoreError>;
+}
+
+/// Reading the revocation feed, and what it is made of.
+#[async_trait]
+pub trait RevocationReads {
+    /// How far a developer's feed goes. Of an unknown developer it is empty.
+    async fn revocation_head(&mut self, developer: &DeveloperId) -> Result<RevocationHead, StoreError>;
+    /// The newest positions and the key hashes of these developers, in any order; unknown ones are left out.
+    async fn revocation_heads(&mut self, developers: &[DeveloperId]) -> Result<Vec<FeedHead>, StoreError>;
+    /// A developer's entries behind `after`, in order, at most `limit`.
+    async fn revocations_after(
+        &mut self,
+        developer: &DeveloperId,
+        after: i64,
+        wanted: Wanted,
+        limit: u32,
+    ) -> Result<Vec<RevocationEntry>, StoreError>;
+    /// When the entries at these positions happened, in any order; those that are not kept are left out.
+    async fn revocation_times(
+        &mut self,
+        developer: &DeveloperId,
+        seqs: &[i64],
+    ) -> Result<Vec<(i64, Timestamp)>, StoreError>;
+    /// When these grants of a developer end, in any order; unknown ones are left out.
+    async fn grant_ends(&mut self, developer: &DeveloperId, grants: &[GrantId]) -> Result<Vec<GrantEnd>, StoreError>;
+    /// Which of these grants of a developer are in force but for their expiry (see
+    /// [`TokenWrites::use_refresh_token`](super::TokenWrites::use_refresh_token)), in any order.
+    async fn grants_in_force(
+        &mut self,
+        developer: &DeveloperId,
+        grants: &[GrantId],
+    ) -> Result<Vec<GrantId>, StoreError>;
+    /// What was delegated from these grants of a developer, one level down, whatever its state; in any order.
+    async fn child_grants(&mut self, developer: &DeveloperId, parents: &[GrantId]) -> Result<Vec<GrantId>, StoreError>;
+    /// Agents of whose grants the feed is still to be told, in the order of their ids behind `after`.
+    async fn pending_spreads(
+        &mut self,
+        after: Option<&AgentId>,
+        limit: u32,
+    ) -> Result<Vec<(DeveloperId, AgentId)>, StoreError>;
+    /// What is still to be told of the grants of an agent.
+    async fn pending_spread(&mut self, developer: &DeveloperId, agent: &AgentId) -> Result<Option<Spread>, StoreError>;
 }

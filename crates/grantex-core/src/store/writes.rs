@@ -20,6 +20,7 @@ use crate::id::{
 };
 use crate::plan::Plan;
 use crate::policy::{Bundle, BundleFormat, Policy};
+use crate::revocation::{RevocationEntry, Spread};
 use crate::secret::SecretHash;
 use crate::token::RefreshUse;
 use crate::webhook::health::Health;
@@ -41,6 +42,7 @@ pub trait Writes:
     + AnomalyWrites
     + KeyWrites
     + PolicyWrites
+    + RevocationWrites
     + JanitorWrites
 {
 }
@@ -58,6 +60,7 @@ impl<T> Writes for T where
         + AnomalyWrites
         + KeyWrites
         + PolicyWrites
+        + RevocationWrites
         + JanitorWrites
 {
 }
@@ -346,6 +349,22 @@ pub trait PolicyWrites {
     async fn advance_policy_version(&mut self, developer: &DeveloperId) -> Result<bool, StoreError>;
 }
 
+/// Writing the revocation feed.
+#[async_trait]
+pub trait RevocationWrites {
+    /// Appends entries to a developer's feed, in order, and moves its head behind the last one. Of one grant or token there is at most one
+    /// among them; an earlier entry of it is the latest no more. Called under the lock on the developer's head.
+    async fn append_revocations(
+        &mut self,
+        developer: &DeveloperId,
+        entries: &[RevocationEntry],
+    ) -> Result<(), StoreError>;
+    /// Stores what is still to be told of an agent's grants, in place of what was.
+    async fn put_spread(&mut self, spread: &Spread) -> Result<(), StoreError>;
+    /// Nothing is left to be told of an agent's grants.
+    async fn remove_spread(&mut self, agent: &AgentId) -> Result<(), StoreError>;
+}
+
 /// Removing what is over. Each call removes at most `limit` rows and tells how many; none touches audit entries or grants.
 #[async_trait]
 pub trait JanitorWrites {
@@ -358,6 +377,9 @@ pub trait JanitorWrites {
     /// Revocations of blocks from before `before`, unless a Biscuit that is good at `now` was issued before them: it may hold the block.
     async fn remove_revoked_blocks(&mut self, before: Timestamp, now: Timestamp, limit: u32)
     -> Result<u64, StoreError>;
+    /// Entries of revocation feeds: those that are the latest of their grant or token, when it ended before `before`; the others, when they
+    /// happened before it.
+    async fn remove_revocations(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Events that happened before `before`.
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
     /// Deliveries that ended before `before`: delivered ones, or failed ones. Pending ones never.

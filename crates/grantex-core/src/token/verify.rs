@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::agent::AgentStatus;
 use crate::anomaly::signal::{Network, Signal, SignalKind, Subject};
-use crate::clock::Timestamp;
+use crate::clock::{Lifetime, Timestamp};
 use crate::closed;
 use crate::context::Context;
 use crate::developer::Developer;
@@ -450,10 +450,11 @@ impl<S: Store> Grantex<S> {
     /// Revokes a block of Biscuits with all that was derived from it; what it was derived from stays good. Blocks are made
     /// without this server, so any id is accepted; revoking it again changes nothing.
     pub async fn revoke_block(&self, ctx: &Context, developer: &Developer, id: String) -> Result<(), StoreError> {
+        // Nothing says which Biscuit holds the block, and the longest grant may have been longer when that was made.
+        let longest = self.parts.settings.max_grant_lifetime.max(Lifetime::days(365));
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
-                let developer = unit.developer()?.clone();
-                if unit.tx.revoke_block(&developer, &id, unit.now).await? {
+                if unit.revoke_block(&id, unit.now.plus(longest)).await? {
                     unit.record(Event::BlockRevoked { revocation_id: id });
                 }
                 Ok(())
@@ -478,9 +479,8 @@ impl<S: Store> Grantex<S> {
         let id = TokenId::parse(jti).ok_or(RevokeTokenError::NotFound)?;
         self.transact(ctx, Some(&developer.id), move |unit| {
             Box::pin(async move {
-                let developer = unit.developer()?.clone();
                 let record = unit.tx.token(&id).await?.ok_or(RevokeTokenError::NotFound)?;
-                if !unit.tx.revoke_token(&developer, &id, unit.now).await? {
+                if !unit.revoke_token(&id, record.token.expires_at).await? {
                     return Err(RevokeTokenError::NotFound);
                 }
                 unit.record(Event::TokenRevoked {

@@ -23,6 +23,7 @@ mod policy_bundles;
 mod policy_management;
 mod principal;
 mod refresh;
+mod revocation_feed;
 mod revoke;
 mod support;
 mod sweep;

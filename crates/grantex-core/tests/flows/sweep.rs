@@ -102,6 +102,7 @@ async fn the_janitor_removes_what_is_over_and_nothing_else() {
             replays: 0,
             blocks: 0,
             events: 3,
+            revocations: 0,
             anomalies: 0,
             deliveries: 0
         }

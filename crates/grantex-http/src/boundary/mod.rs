@@ -67,7 +67,7 @@ async fn admit<S: Store>(call: &mut Call<S>) -> Result<(), ApiError> {
             call.count_address(Bucket::Ip)?;
             call.count_address(bucket)?;
         }
-        AddressLimit::DeveloperOnly | AddressLimit::Exempt => {}
+        AddressLimit::Developer(_) | AddressLimit::Exempt => {}
     }
     if extract::decode(call.request().uri().path()).is_none() {
         return Err(bad_path());

@@ -73,7 +73,9 @@ impl Refused {
 
 /// Logs and measures a request.
 pub(super) fn finished<S: Store>(call: &Call<S>, status: StatusCode, error: Option<&ApiError>) {
+    // What was waited because the client wished so says nothing of the server.
     let took = call.grantex.clock().monotonic().saturating_sub(call.started);
+    let took = took.saturating_sub(call.idle);
     let method = method_name(call.request().method());
     call.app
         .observer

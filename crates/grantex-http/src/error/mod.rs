@@ -57,6 +57,12 @@ impl ApiError {
         Self::bad_request(format!("`{name}` {problem}"))
     }
 
+    /// The same refusal, with another code.
+    #[must_use]
+    pub fn coded(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
     /// The same refusal, with its name in OAuth.
     #[must_use]
     pub fn oauth(self, code: &'static str) -> Self {

@@ -38,11 +38,13 @@ pub enum Bucket {
     Authorize,
     /// Questions of a developer about revocations.
     RevocationStatus,
+    /// Questions of a developer to the revocation feed, its streams and what is reported of it.
+    RevocationFeed,
 }
 
 impl Bucket {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ip,
         Self::Signup,
         Self::KeyRotation,
@@ -54,6 +56,7 @@ impl Bucket {
         Self::Developer,
         Self::Authorize,
         Self::RevocationStatus,
+        Self::RevocationFeed,
     ];
 }
 
@@ -84,6 +87,8 @@ pub struct RateLimits {
     pub authorize: NonZeroU32,
     /// Questions of a developer about revocations.
     pub revocation_status: NonZeroU32,
+    /// Questions of a developer to the revocation feed, its streams and what is reported of it.
+    pub revocation_feed: NonZeroU32,
     /// How many addresses and developers are remembered; the one not seen for longest is forgotten first.
     pub remembered: NonZeroU32,
 }
@@ -103,6 +108,7 @@ impl RateLimits {
             Bucket::Developer => self.developer,
             Bucket::Authorize => self.authorize,
             Bucket::RevocationStatus => self.revocation_status,
+            Bucket::RevocationFeed => self.revocation_feed,
         }
     }
 }
@@ -129,6 +135,7 @@ impl Default for RateLimits {
             developer: number(3_000),
             authorize: number(600),
             revocation_status: number(60_000),
+            revocation_feed: number(12_000),
             remembered: number(100_000),
         }
     }

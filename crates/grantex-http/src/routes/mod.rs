@@ -26,6 +26,7 @@ mod policy_checks;
 mod principal;
 mod redirect;
 mod revocation;
+mod revocation_feed;
 mod statics;
 mod table;
 mod token;
@@ -94,6 +95,9 @@ table! {
     agents::REGISTER => agents::register,
     grants::LIST => grants::list,
     audit::LIST => audit::list,
+    revocation_feed::LIST => revocation_feed::list,
+    revocation_feed::STREAM => revocation_feed::stream,
+    revocation_feed::REFUSALS => revocation_feed::refusals,
     events::LIST => events::list,
     events::STREAM => events::stream,
     events::SOCKET => events::socket,

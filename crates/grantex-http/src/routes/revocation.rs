@@ -15,6 +15,7 @@ use crate::endpoint::{Access, AddressLimit, Endpoint, Parameter};
 use crate::error::ApiError;
 use crate::etag;
 use crate::extract::{Text, present};
+use crate::limit::Bucket;
 use crate::openapi::schema;
 
 pub(crate) const REVOKE: Endpoint = Endpoint::post(
@@ -30,7 +31,7 @@ pub(crate) const STATUS: Endpoint = Endpoint::get(
     Access::Key,
     "Tells whether a grant or token is still in force",
 )
-.limited_by(AddressLimit::DeveloperOnly)
+.limited_by(AddressLimit::Developer(Bucket::RevocationStatus))
 .query(&[
     Parameter {
         name: "grantId",

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::StreamTransport;
 use super::channel::Channel;
 use super::stream::{Opening, Stream};
+use crate::feed::Followers;
 
 /// The open streams of a process. Cheap to clone; clones are the same.
 ///
@@ -29,6 +30,8 @@ struct Hub {
     has_waiting: Notify,
     /// Any developer may have new events.
     wants_look: Notify,
+    /// Who follows revocation feeds.
+    revocations: Followers,
     last_id: AtomicU64,
     /// Whether the last read for all of them failed.
     is_failing: AtomicBool,
@@ -66,7 +69,12 @@ pub(crate) enum NoSeat {
 
 impl Signal for Streams {
     fn committed(&self, news: &News) {
-        self.tell(&news.developer_id, news.event_seq);
+        if let Some(newest) = news.event_seq {
+            self.tell(&news.developer_id, newest);
+        }
+        if let Some(newest) = news.revocation_seq {
+            self.0.revocations.tell(&news.developer_id, newest);
+        }
     }
 }
 
@@ -87,10 +95,16 @@ impl Streams {
         }
     }
 
-    /// Has [`App::run_streams`](crate::App::run_streams) look for new events of every developer soon: for who may have missed
-    /// something.
+    /// Has [`App::run_streams`](crate::App::run_streams) look for new events and revocations of every developer soon: for who may have
+    /// missed something.
     pub fn look(&self) {
         self.0.wants_look.notify_one();
+        self.0.revocations.look();
+    }
+
+    /// Those who follow revocation feeds.
+    pub fn revocations(&self) -> &Followers {
+        &self.0.revocations
     }
 
     /// Waits until somebody wants a look.

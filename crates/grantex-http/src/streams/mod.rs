@@ -7,7 +7,8 @@
 //! - a `Channel` is one developer: it reads new events once for all its streams and keeps them until these have passed;
 //! - a `Stream` is one connection as those two see it, a `Feed` as its body does, which pulls when the connection has room;
 //! - `sse` and `ws` put what a feed brings into bytes;
-//! - [`App::run_streams`](crate::App::run_streams) looks after all of them: it reads, pings, and ends what must end.
+//! - [`App::run_streams`](crate::App::run_streams) looks after all of them, and after revocation feeds: it reads, pings, and ends what
+//!   must end.
 
 mod channel;
 mod feed;

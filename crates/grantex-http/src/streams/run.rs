@@ -21,13 +21,16 @@ const READ: u32 = 256;
 const READERS: usize = 4;
 
 impl<S: Store> App<S> {
-    /// Looks after the event streams for as long as it is polled: reads what signals tell of, looks once a second for what no
-    /// signal told of, pings silent streams, and ends those whose client takes nothing or whose key was replaced.
+    /// Looks after event streams and revocation feeds for as long as it is polled: reads what signals tell of, looks once a second for
+    /// what no signal told of, pings silent streams, and ends those whose client takes nothing or whose key was replaced.
     ///
     /// Run it beside the server, once for each `App`; without it, streams stay silent.
     pub async fn run_streams(&self) {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(self.settings.feed.heartbeat);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looking_at_feeds: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut looking: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut reading: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         loop {
@@ -38,8 +41,18 @@ impl<S: Store> App<S> {
                 Some(()) = reading.next() => {}
                 Some(()) = looking.next() => {}
                 () = self.streams.look_wanted(), if looking.is_empty() => looking.push(Box::pin(self.look())),
+                Some(()) = looking_at_feeds.next() => {}
+                () = self.streams.revocations().look_wanted(), if looking_at_feeds.is_empty() => {
+                    looking_at_feeds.push(Box::pin(self.look_at_feeds()));
+                }
+                _ = looks.tick() => {
+                    if looking_at_feeds.is_empty() {
+                        looking_at_feeds.push(Box::pin(self.look_at_feeds()));
+                    }
+                }
                 _ = beats.tick() => {
                     self.beat();
+                    self.beat_feeds();
                     if looking.is_empty() {
                         looking.push(Box::pin(self.look()));
                     }
@@ -52,6 +65,8 @@ impl<S: Store> App<S> {
     /// their own.
     pub async fn tend_streams(&self) {
         self.beat();
+        self.beat_feeds();
+        self.look_at_feeds().await;
         self.look().await;
         while let Some(channel) = self.streams.take_to_read() {
             self.read_channel(channel).await;
@@ -151,6 +166,7 @@ impl<S: Store> App<S> {
 
     /// Ends every stream, and opens no further one.
     pub(crate) fn close_streams(&self) {
+        self.close_feeds();
         for channel in self.streams.close() {
             for stream in channel.all() {
                 self.end_stream(&channel, &stream, StreamEnd::Draining);

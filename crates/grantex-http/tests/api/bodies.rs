@@ -55,6 +55,7 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/token/refresh", &["refreshToken", "agentId"]),
     ("POST", "/v1/tokens/verify", &["token", "audience", "clientIp"]),
     ("POST", "/v1/tokens/revoke", &["jti", "revocationId"]),
+    ("POST", "/v1/revocations/refusals", &["refusals"]),
     ("POST", "/v1/grants/verify", &["token", "audience", "clientIp"]),
     (
         "POST",

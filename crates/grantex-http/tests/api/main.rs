@@ -36,6 +36,7 @@ mod pages;
 mod policies;
 mod policy_bundles;
 mod principal;
+mod revocation_feed;
 mod secrets;
 mod sockets;
 mod streams;

@@ -9,7 +9,7 @@ macro_rules! areas {
             pub mod $module {
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use super::super::{
-                    CASCADES, DELIVERY_SECONDS, DEPTHS, JOB_SECONDS, Label, Metric, PEOPLE_SECONDS, POLICY_SECONDS, REQUEST_SECONDS, SIGN_SECONDS, Values,
+                    CASCADES, DELIVERY_SECONDS, DEPTHS, JOB_SECONDS, Label, Metric, PEOPLE_SECONDS, POLICY_SECONDS, PROPAGATION_SECONDS, REQUEST_SECONDS, SIGN_SECONDS, Values,
                 };
                 #[allow(unused_imports, reason = "not every area needs every name")]
                 use crate::label::{ChannelKind, Closed as _, EndpointState, EvictionReason, GrantKind, HttpMethod, JanitorTable, Job, JobStatus, LogLevel, NotificationOutcome, Pool, QueueState, ReuseKind, SignalOutcome, SigningKeyState, Snapshot, SpanFate, WebhookStatus};
@@ -244,6 +244,31 @@ areas! {
         ENDED = Metric::counter("grantex_event_streams_ended_total", "Event streams that ended, by the reason.")
             .labelled(&[Label::closed("reason", StreamEnd::texts)]);
         SENT = Metric::counter("grantex_event_stream_events_total", "Events handed to the connections of event streams.");
+    }
+    revocations: "Revocation feed" {
+        PROPAGATION = Metric::histogram(
+            "grantex_revocation_propagation_seconds",
+            PROPAGATION_SECONDS,
+            "Time from the commit of a revocation to the first refusal because of it, at clients of the feed that report it.",
+        );
+        OPEN = Metric::gauge("grantex_revocation_streams", "Open streams of the revocation feed.");
+        REFUSED = Metric::counter(
+            "grantex_revocation_streams_refused_total",
+            "Streams of the revocation feed that were refused because the developer had too many open.",
+        );
+        ENDED = Metric::counter(
+            "grantex_revocation_streams_ended_total",
+            "Streams of the revocation feed that ended, by the reason.",
+        )
+        .labelled(&[Label::closed("reason", StreamEnd::texts)]);
+        SENT = Metric::counter(
+            "grantex_revocation_stream_entries_total",
+            "Entries handed to the connections of streams of the revocation feed.",
+        );
+        READ_FAILURES = Metric::counter(
+            "grantex_revocation_feed_read_failures_total",
+            "Looks at the revocation feed that failed; clients get no heartbeats then, and refuse everything after a few seconds.",
+        );
     }
     anomalies: "Anomalies" {
         DETECTED = Metric::counter("grantex_anomalies_detected_total", "Anomalies detected.")

@@ -11,7 +11,7 @@ pub use docs::docs_markdown;
 
 pub use areas::{
     agents, anomalies, authorize, build, consent, database, grants, http, jobs, keys, limits, logs, policies, process,
-    single_agents, snapshots, streams, tokens, traces, webhooks,
+    revocations, single_agents, snapshots, streams, tokens, traces, webhooks,
 };
 
 /// The label value for requests that no route matched.
@@ -29,6 +29,9 @@ pub const PEOPLE_SECONDS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300
 pub const DELIVERY_SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0,
 ];
+/// Bucket bounds for the way from a revocation to the first refusal because of it, in seconds: clients refuse everything when they
+/// have heard nothing for five.
+pub const PROPAGATION_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 600.0];
 /// Bucket bounds for jobs, in seconds.
 pub const JOB_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
 /// Bucket bounds for signatures, in seconds: an RSA-2048 signature takes about 0.2 ms, an ECDSA one about 0.01 ms.

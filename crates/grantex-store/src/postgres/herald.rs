@@ -1,4 +1,4 @@
-//! Telling other servers on the same database that there are new events, and hearing it from them: `NOTIFY` and `LISTEN` on
+//! Telling other servers on the same database that there are new events and revocations, and hearing it from them: `NOTIFY` and `LISTEN` on
 //! one connection of its own.
 //!
 //! All of this is a hint that makes things quick. Whoever listens looks at the database from time to time as well, so a lost
@@ -25,7 +25,7 @@ use crate::options::{ConnectionErrorHook, Options};
 
 /// The least time between two notifications of one server: `NOTIFY` makes the database commit one transaction after another.
 const PACE: Duration = Duration::from_millis(50);
-/// Developers that one notification names at most: PostgreSQL allows 8,000 bytes, and an id with its position has up to 51.
+/// Names in one notification at most, of developers with a position: PostgreSQL allows 8,000 bytes, and one has up to 51.
 const MAX_NAMED: usize = 150;
 /// How often a silent connection is asked whether it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -40,9 +40,14 @@ const NOTIFY: &str = "SELECT pg_notify('grantex_events', $1)";
 /// What another server told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// These developers have new events, up to these positions.
-    News(Vec<(DeveloperId, i64)>),
-    /// Any developer may have new events: too many had for one message, or the connection was away.
+    /// These developers have new events or entries in their revocation feeds, up to these positions.
+    News {
+        /// Events.
+        events: Vec<(DeveloperId, i64)>,
+        /// Entries of the revocation feed.
+        revocations: Vec<(DeveloperId, i64)>,
+    },
+    /// Any developer may have some: too many had for one message, or the connection was away.
     AnyNews,
 }
 
@@ -58,9 +63,26 @@ struct Shared {
     is_closed: AtomicBool,
 }
 
+/// What a position is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Events,
+    Revocations,
+}
+
+impl Kind {
+    /// What stands between a developer and a position. Servers that know only the first kind pass over the second.
+    const fn separator(self) -> char {
+        match self {
+            Self::Events => ':',
+            Self::Revocations => '!',
+        }
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
-    named: BTreeMap<DeveloperId, i64>,
+    named: BTreeMap<(DeveloperId, Kind), i64>,
     are_too_many: bool,
 }
 
@@ -84,20 +106,27 @@ impl Herald {
 
     /// Tells the other servers how far this developer's events go now: at once, or together with others a moment later.
     pub fn announce(&self, developer: &DeveloperId, newest: i64) {
-        self.0.waiting().add(developer, newest);
+        self.0.waiting().add(developer, Kind::Events, newest);
+        self.0.has_changed.notify_one();
+    }
+
+    /// Tells the other servers how far this developer's revocation feed goes now, in the same way.
+    pub fn announce_revocations(&self, developer: &DeveloperId, newest: i64) {
+        self.0.waiting().add(developer, Kind::Revocations, newest);
         self.0.has_changed.notify_one();
     }
 }
 
 impl Waiting {
-    fn add(&mut self, developer: &DeveloperId, newest: i64) {
+    fn add(&mut self, developer: &DeveloperId, kind: Kind, newest: i64) {
         if self.are_too_many {
             return;
         }
-        if let Some(known) = self.named.get_mut(developer) {
+        let place = (developer.clone(), kind);
+        if let Some(known) = self.named.get_mut(&place) {
             *known = newest.max(*known);
         } else if self.named.len() < MAX_NAMED {
-            self.named.insert(developer.clone(), newest);
+            self.named.insert(place, newest);
         } else {
             self.named.clear();
             self.are_too_many = true;
@@ -112,7 +141,7 @@ impl Waiting {
         let named = self
             .named
             .iter()
-            .map(|(developer, newest)| format!("{developer}:{newest}"));
+            .map(|((developer, kind), newest)| format!("{developer}{}{newest}", kind.separator()));
         Some(named.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
     }
 }
@@ -122,13 +151,16 @@ fn read(text: &str) -> Option<Heard> {
     if text == ANYBODY {
         return Some(Heard::AnyNews);
     }
-    let named = text.split(' ').filter_map(|part| {
-        let (developer, newest) = part.split_once(':')?;
-        Some((DeveloperId::parse(developer)?, newest.parse().ok()?))
-    });
-    Some(named.collect::<Vec<_>>())
-        .filter(|named| !named.is_empty())
-        .map(Heard::News)
+    let named = |kind: Kind| -> Vec<(DeveloperId, i64)> {
+        text.split(' ')
+            .filter_map(|part| {
+                let (developer, newest) = part.split_once(kind.separator())?;
+                Some((DeveloperId::parse(developer)?, newest.parse().ok()?))
+            })
+            .collect()
+    };
+    let (events, revocations) = (named(Kind::Events), named(Kind::Revocations));
+    (!events.is_empty() || !revocations.is_empty()).then_some(Heard::News { events, revocations })
 }
 
 impl Drop for Herald {
@@ -265,13 +297,19 @@ mod tests {
         let (one, two) = (fixtures.id::<DeveloperId>(), fixtures.id::<DeveloperId>());
         let mut waiting = Waiting::default();
         for (developer, newest) in [(&one, 1), (&two, i64::MAX), (&one, 3), (&one, 2)] {
-            waiting.add(developer, newest);
+            waiting.add(developer, Kind::Events, newest);
         }
-        let Some(Heard::News(mut heard)) = read(&waiting.into_text().unwrap()) else {
+        waiting.add(&two, Kind::Revocations, 9);
+        let Some(Heard::News {
+            mut events,
+            revocations,
+        }) = read(&waiting.into_text().unwrap())
+        else {
             panic!("it names developers");
         };
-        heard.sort_by_key(|(_, newest)| *newest);
-        assert_eq!(heard, [(one, 3), (two, i64::MAX)]);
+        events.sort_by_key(|(_, newest)| *newest);
+        assert_eq!(events, [(one, 3), (two.clone(), i64::MAX)]);
+        assert_eq!(revocations, [(two, 9)]);
         assert_eq!(Waiting::default().into_text(), None);
     }
 
@@ -280,15 +318,15 @@ mod tests {
         let fixtures = Fixtures::new(2);
         let mut waiting = Waiting::default();
         for _ in 0..MAX_NAMED {
-            waiting.add(&fixtures.id(), i64::MAX);
+            waiting.add(&fixtures.id(), Kind::Events, i64::MAX);
         }
         let mut more = Waiting {
             named: waiting.named.clone(),
             are_too_many: false,
         };
         assert!(waiting.into_text().unwrap().len() < 8_000);
-        more.add(&fixtures.id(), 1);
-        more.add(&fixtures.id(), 1);
+        more.add(&fixtures.id(), Kind::Events, 1);
+        more.add(&fixtures.id(), Kind::Revocations, 1);
         assert_eq!(read(&more.into_text().unwrap()), Some(Heard::AnyNews));
     }
 
@@ -304,6 +342,7 @@ mod tests {
             "\u{1f980}",
             &format!("{developer}"),
             &format!("{developer}:x"),
+            &format!("{developer}!:1"),
         ] {
             assert_eq!(read(text), None, "{text}");
         }

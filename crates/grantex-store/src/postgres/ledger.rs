@@ -10,7 +10,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use grantex_core::store::Ledger;
 
 use super::put_off::Shapes;
-use crate::rows::{AuditRow, DeliveryChangeRow, DeliveryRow, EventRow, GrantRow, TokenRow};
+use crate::rows::{AuditRow, DeliveryChangeRow, DeliveryRow, EventRow, GrantRow, RevocationRow, TokenRow};
 use crate::statements::HeadUpdate;
 
 /// Columns of the rows of one table, in the order of its `INSERT`.
@@ -128,6 +128,45 @@ columns!(Deliveries, DeliveryRow, "webhook_deliveries", {
     ended_at: Option<i64> => Nullable<BigInt>,
     traceparent: Option<String> => Nullable<Text>,
 });
+
+columns!(Revocations, RevocationRow, "revocations", {
+    developer_id: String => Text,
+    seq: i64 => BigInt,
+    action: String => Text,
+    subject: String => Text,
+    expires_at: i64 => BigInt,
+    at: i64 => BigInt,
+    hash: String => Text,
+    is_latest: bool => Bool,
+});
+
+/// Entries of a revocation feed, as one statement.
+pub(super) struct RevocationInsert(Revocations);
+
+impl From<Vec<RevocationRow>> for RevocationInsert {
+    fn from(rows: Vec<RevocationRow>) -> Self {
+        let mut all = Revocations::default();
+        rows.into_iter().for_each(|row| all.push(row));
+        Self(all)
+    }
+}
+
+impl RevocationInsert {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl QueryId for RevocationInsert {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryFragment<Pg> for RevocationInsert {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk(&mut out)
+    }
+}
 
 /// A ledger, ready to be written. Affects one row: the developer's.
 pub(super) struct LedgerInsert {

@@ -43,10 +43,10 @@ use grantex_core::id::DeveloperId;
 use grantex_core::store::{DeveloperHead, Ledger};
 use grantex_core::webhook::work::DeliveryChange;
 
-use crate::rows::{AuthRequestRow, BesideHead, DeliveryChangeRow, HeadRow};
+use crate::rows::{AuthRequestRow, BesideHead, DeliveryChangeRow, HeadRow, RevocationRow};
 use crate::schema::developers;
 use crate::statements::{Fixed, active_grant};
-use ledger::{DeliveryChanges, LedgerInsert};
+use ledger::{DeliveryChanges, LedgerInsert, RevocationInsert};
 use put_off::PutOff;
 use queries::ConnTx;
 
@@ -193,6 +193,18 @@ async fn insert_auth_request(tx: &mut ConnTx<'_>, row: AuthRequestRow) -> Result
     tx.statements += 1;
     tx.local.put_off = Some(PutOff::Request(Box::new(row)));
     Ok(())
+}
+
+/// Adds entries to a revocation feed, in one statement however many there are.
+async fn insert_revocations(tx: &mut ConnTx<'_>, rows: Vec<RevocationRow>) -> Result<(), StoreError> {
+    settle(tx).await?;
+    let insert = RevocationInsert::from(rows);
+    if insert.is_empty() {
+        return Ok(());
+    }
+    tx.statements += 1;
+    let count = insert.execute(tx.conn).await;
+    tx.note(count).map(drop)
 }
 
 /// Takes down what became of deliveries, in one statement.

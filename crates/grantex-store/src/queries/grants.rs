@@ -344,7 +344,11 @@ impl GrantWrites for ConnTx<'_> {
 }
 
 impl ConnTx<'_> {
-    async fn children_of(&mut self, developer: &DeveloperId, level: &[String]) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn children_of(
+        &mut self,
+        developer: &DeveloperId,
+        level: &[String],
+    ) -> Result<Vec<String>, StoreError> {
         let mut children = Vec::new();
         for chunk in level.chunks(CHUNK) {
             let query = grants::table

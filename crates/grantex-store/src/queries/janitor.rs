@@ -23,6 +23,10 @@ const REVOKED_BLOCKS: &str = "DELETE FROM revoked_blocks WHERE (developer_id, re
     (SELECT developer_id, revocation_id FROM revoked_blocks AS block WHERE revoked_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM tokens WHERE biscuit_key_id IS NOT NULL AND issued_at <= block.revoked_at AND expires_at > $2) \
     ORDER BY revoked_at LIMIT $3)";
+const FOLLOWED_REVOCATIONS: &str = "DELETE FROM revocations WHERE (developer_id, seq) IN \
+    (SELECT developer_id, seq FROM revocations WHERE NOT is_latest AND at < $1 ORDER BY at LIMIT $2)";
+const ENDED_REVOCATIONS: &str = "DELETE FROM revocations WHERE (developer_id, seq) IN \
+    (SELECT developer_id, seq FROM revocations WHERE is_latest AND expires_at < $1 ORDER BY expires_at LIMIT $2)";
 const EVENTS: &str = "DELETE FROM events WHERE (developer_id, seq) IN \
     (SELECT developer_id, seq FROM events WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
 const DELIVERED: &str = "DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries \
@@ -79,6 +83,12 @@ impl JanitorWrites for ConnTx<'_> {
             .bind::<BigInt, _>(i64::from(limit));
         let count = sweep.execute(self.conn().await?).await;
         self.note(count).map(rows)
+    }
+
+    async fn remove_revocations(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let followed = self.sweep(FOLLOWED_REVOCATIONS, before, limit).await?;
+        let left = limit.saturating_sub(u32::try_from(followed).unwrap_or(u32::MAX));
+        Ok(followed + self.sweep(ENDED_REVOCATIONS, before, left).await?)
     }
 
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

@@ -1,8 +1,8 @@
 //! The ports of the domain on one connection. Compiled once per backend: [`super::Conn`] says which.
 //!
 //! What the backends do differently is asked of the backend's module: [`super::settle`], [`super::lock_head`],
-//! [`super::lock_developers`], [`super::lock_active_grant`], [`super::lock_signing_keys`], [`super::insert_auth_request`] and
-//! [`super::write_ledger`].
+//! [`super::lock_developers`], [`super::lock_active_grant`], [`super::lock_signing_keys`], [`super::insert_auth_request`],
+//! [`super::insert_revocations`] and [`super::write_ledger`].
 
 mod agents;
 mod anomalies;
@@ -16,6 +16,7 @@ mod janitor;
 mod keys;
 mod ledger;
 mod policies;
+mod revocations;
 mod tokens;
 mod webhooks;
 

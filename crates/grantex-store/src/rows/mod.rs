@@ -12,6 +12,7 @@ mod offline;
 mod policies;
 mod records;
 mod responses;
+mod revocations;
 mod tokens;
 mod webhooks;
 
@@ -27,6 +28,7 @@ pub(crate) use offline::OfflineDelegationRow;
 pub(crate) use policies::{BundleRow, PolicyChanges, PolicyRow};
 pub(crate) use records::{RecordRow, record, records};
 pub(crate) use responses::{ResponsePolicyRow, ResponseRow};
+pub(crate) use revocations::{RevocationRow, SpreadRow};
 pub(crate) use tokens::{RefreshUseChange, TokenRow};
 pub(crate) use webhooks::{DeliveryChangeRow, DeliveryRow, HealthChange, WebhookChange, WebhookRow};
 

@@ -32,8 +32,8 @@ use diesel::sqlite::Sqlite;
 use diesel_async::RunQueryDsl;
 use grantex_core::error::StoreError;
 
-use crate::rows::AuthRequestRow;
-use crate::schema::auth_requests;
+use crate::rows::{AuthRequestRow, RevocationRow};
+use crate::schema::{auth_requests, revocations};
 use crate::statements::{Fixed, active_grant};
 use connection::Inline;
 use ledger::{change_deliveries, lock_head, write_ledger};
@@ -69,6 +69,19 @@ async fn insert_auth_request(tx: &mut ConnTx<'_>, row: AuthRequestRow) -> Result
     tx.statements += 1;
     let inserted = tx.conn.spawn_blocking(move |conn| {
         diesel::RunQueryDsl::execute(diesel::insert_into(auth_requests::table).values(&row), conn).map(drop)
+    });
+    let inserted = inserted.await;
+    tx.note(inserted)
+}
+
+async fn insert_revocations(tx: &mut ConnTx<'_>, rows: Vec<RevocationRow>) -> Result<(), StoreError> {
+    tx.statements += queries::rows(rows.len());
+    let inserted = tx.conn.spawn_blocking(move |conn| {
+        for row in &rows {
+            let insert = diesel::insert_into(revocations::table).values(row);
+            diesel::RunQueryDsl::execute(insert, conn)?;
+        }
+        Ok(())
     });
     let inserted = inserted.await;
     tx.note(inserted)

@@ -38,6 +38,7 @@ mod listings;
 mod policies;
 mod races;
 mod responses;
+mod revocations;
 mod tokens;
 mod trees;
 mod units;
@@ -112,6 +113,15 @@ async fn is_passed(case: impl Future<Output = ()>) -> bool {
 }
 
 case_list! {
+    revocations {
+        entries_are_read_back_in_order_and_of_their_developer,
+        the_latest_entry_of_a_grant_stands_for_it,
+        entries_are_removed_when_nobody_needs_them,
+        a_unit_that_fails_tells_nothing,
+        grants_tell_their_ends_their_children_and_whether_they_are_in_force,
+        what_is_left_to_tell_waits_until_it_is_told,
+        positions_are_in_the_order_of_commits,
+    }
     responses {
         a_response_policy_is_read_back_as_it_was_written,
         what_is_to_be_done_waits_until_it_is_done,

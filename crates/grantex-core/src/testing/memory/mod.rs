@@ -3,6 +3,7 @@
 mod anomalies;
 mod policies;
 mod reads;
+mod revocations;
 mod state;
 mod webhooks;
 mod writes;

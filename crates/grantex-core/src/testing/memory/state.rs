@@ -21,6 +21,7 @@ use crate::id::{
 };
 use crate::page::{Cursor, Page, PageRequest};
 use crate::policy::{Bundle, Policy};
+use crate::revocation::{RevocationEntry, RevocationHead, Spread};
 use crate::secret::SecretHash;
 use crate::store::{AnomalyCursor, DeveloperHead, EventRow, StoredKey};
 use crate::token::{Token, TokenRecord};
@@ -39,6 +40,10 @@ pub(super) struct State {
     pub offline_delegations: BTreeMap<(DeveloperId, String), OfflineDelegation>,
     pub audit: BTreeMap<(DeveloperId, Chain, i64), AuditEntry>,
     pub events: BTreeMap<(DeveloperId, i64), EventRow>,
+    /// With whether it is the latest of its grant or token.
+    pub revocations: BTreeMap<(DeveloperId, i64), (RevocationEntry, bool)>,
+    pub revocation_heads: BTreeMap<DeveloperId, RevocationHead>,
+    pub spreads: BTreeMap<AgentId, Spread>,
     pub keys: BTreeMap<String, StoredKey>,
     pub webhooks: BTreeMap<WebhookId, WebhookRow>,
     pub deliveries: BTreeMap<DeliveryId, Delivery>,

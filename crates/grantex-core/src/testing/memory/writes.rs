@@ -507,6 +507,10 @@ impl JanitorWrites for State {
         Ok(u64::try_from(places.len()).unwrap_or(u64::MAX))
     }
 
+    async fn remove_revocations(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        Ok(self.remove_old_revocations(before, limit))
+    }
+
     async fn remove_events(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let places: Vec<_> = self
             .events

@@ -25,7 +25,7 @@ use grantex_core::token::crypto::{KeyPair, MasterKey};
 use grantex_core::token::signer::{Algorithm, KeyRing};
 use grantex_core::{Grantex, Settings};
 use grantex_delivery::CallPolicy;
-use grantex_http::{App, HttpObserver, HttpSettings, StreamNews, Streams};
+use grantex_http::{App, FeedNews, HttpObserver, HttpSettings, StreamNews, Streams};
 use serde_json::{Value, json};
 
 pub use answer::Answer;
@@ -44,6 +44,7 @@ pub struct Measured {
     pub requests: Arc<Mutex<Vec<String>>>,
     pub in_flight: Arc<Mutex<Vec<i64>>>,
     pub streams: Arc<Mutex<Vec<StreamNews>>>,
+    pub feed: Arc<Mutex<Vec<FeedNews>>>,
 }
 
 impl HttpObserver for Measured {
@@ -55,6 +56,9 @@ impl HttpObserver for Measured {
     }
     fn stream(&self, news: StreamNews) {
         self.streams.lock().unwrap().push(news);
+    }
+    fn revocation_feed(&self, news: FeedNews) {
+        self.feed.lock().unwrap().push(news);
     }
     fn render(&self) -> Option<String> {
         Some("grantex_up 1\n".to_owned())

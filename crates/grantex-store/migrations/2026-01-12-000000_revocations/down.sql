@@ -1,0 +1,3 @@
+DROP TABLE revocation_spreads;
+DROP TABLE revocation_heads;
+DROP TABLE revocations;
