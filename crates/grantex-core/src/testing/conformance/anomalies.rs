@@ -389,7 +389,7 @@ pub async fn the_first_grants_are_those_of_their_pair<S: Store>(store: S) {
     assert_eq!(first(&tenant, &[three, four]).await, []);
     assert_eq!(first(&tenant, &[two]).await, [two.clone()]);
     assert_eq!(first(&tenant, &[]).await, []);
-    assert_eq!(first(&other, &[one, &foreign.id]).await, [foreign.id.clone()]);
+    assert_eq!(first(&other, &[one, &foreign.id]).await, [foreign.id]);
 }
 
 fn rule(fixtures: &Fixtures, rule_id: &str, after: Lifetime) -> CustomRule {
