@@ -125,6 +125,13 @@ impl<S: Store> Grantex<S> {
         self.store.developer_by_key(SecretHash::of(key)).await
     }
 
+    /// A developer by id: for programs that know their callers by other means than API keys. One point read.
+    pub async fn developer(&self, id: DeveloperId) -> Result<Option<Developer>, StoreError> {
+        self.store
+            .read(move |tx| Box::pin(async move { tx.developer(&id).await }))
+            .await
+    }
+
     /// Replaces the API key. The old one stops working with the commit.
     pub async fn rotate_api_key(
         &self,
