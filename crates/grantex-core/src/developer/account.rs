@@ -29,6 +29,7 @@ pub struct Signup {
 
 /// A new account.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SignedUp {
     /// The developer.
     pub developer: Developer,
@@ -49,6 +50,7 @@ pub enum SignupError {
 
 /// A replaced key.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RotatedKey {
     /// The new API key: shown here and never again.
     pub api_key: Secret<String>,

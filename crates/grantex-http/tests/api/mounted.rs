@@ -8,7 +8,7 @@ use grantex_core::id::DeveloperId;
 use grantex_http::KnownDeveloper;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
+use crate::support::{Opened, TestApp};
 
 /// The status with which a request of a developer with this id is answered under a prefix, and what is said.
 async fn ask(app: &TestApp, id: Option<&str>, request: TestRequest) -> (StatusCode, Value) {
@@ -68,11 +68,10 @@ async fn a_key_is_replaced_by_who_has_it_only() {
 }
 
 #[actix_web::test]
-async fn a_stream_of_a_known_developer_is_not_ended_for_its_key() {
+async fn a_stream_of_a_known_developer_stays_open_until_the_key_is_replaced() {
     let app = TestApp::start().await;
-    let live = id_of(&app, &app.live).await;
+    let id = app.developer_id().await;
     let mounted = app.app.clone();
-    let id = DeveloperId::parse(&live).unwrap();
     let scope = web::scope("/auth")
         .configure(grantex_http::routes(mounted))
         .wrap_fn(move |request, routes| {
@@ -81,14 +80,13 @@ async fn a_stream_of_a_known_developer_is_not_ended_for_its_key() {
         });
     let service = init_service(App::new().service(scope)).await;
     let request = TestRequest::get().uri("/auth/v1/events/stream").to_request();
-    let response = call_service(&service, request).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let head = app
-        .app
-        .grantex()
-        .event_heads(vec![DeveloperId::parse(&live).unwrap()])
-        .await
-        .unwrap()
-        .remove(0);
-    assert_eq!(head.key_hash, grantex_core::secret::SecretHash::of(&app.live));
+    let response = call_service(&service, request).await.map_into_boxed_body();
+    let mut stream = Opened::of(response);
+    assert_eq!(stream.status, 200);
+    stream.next().await;
+    app.app.tend_streams().await;
+    assert!(stream.is_silent(), "it is not ended for want of a key");
+    app.post("/v1/keys/rotate").key(&app.live).send().await.expect(200);
+    app.app.tend_streams().await;
+    assert_eq!(stream.next().await.as_deref(), Some(": ended: key_changed\n\n"));
 }
