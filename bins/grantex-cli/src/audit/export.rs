@@ -25,7 +25,10 @@ pub async fn export(client: &Client, options: &Export, output: &Output) -> Resul
     file.finish(path)?;
     match output.is_json() {
         true => output.json(&json!({"entries": count})),
-        false => Ok(output.note(&format!("{count} entries written to {}", path.display()))),
+        false => {
+            output.note(&format!("{count} entries written to {}", path.display()));
+            Ok(())
+        }
     }
 }
 

@@ -37,7 +37,10 @@ pub fn attenuate(options: &Attenuate, output: &Output) -> Result<(), Failure> {
         // What was made, without the token: this may be shown to anybody.
         return match output.is_json() {
             true => output.json(&json!({"claims": claims(&narrowed)})),
-            false => Ok(output.note(&format!("written to {}", file.display()))),
+            false => {
+                output.note(&format!("written to {}", file.display()));
+                Ok(())
+            }
         };
     }
     match output.is_json() {
