@@ -69,6 +69,32 @@ def test_revoking_a_block_ends_what_was_derived_and_nothing_else(issued):
     assert not any(verify(developer, each.to_base64())["valid"] for each in (token, right))
 
 
+def test_what_was_handed_on_offline_shows_in_the_tree_the_audit_and_the_metrics(issued):
+    developer, agent, answer, token = issued
+    total = "grantex_token_offline_delegations_total"
+    before = counted(developer, total)
+    first = token.append(BlockBuilder('check if operation("calendar:read"); agent("did:web:first.example");'))
+    second = first.append(BlockBuilder(f'agent("did:grantex:{agent}");'))
+    for _ in range(2):
+        assert verify(developer, second.to_base64())["valid"] is True
+    assert counted(developer, total) == before + 2
+    path = f"/v1/grants/{answer['grantId']}/offline-delegations"
+    found = sorted(developer.http.get(path).json()["offlineDelegations"], key=lambda one: one["delegationDepth"])
+    assert [(one["agentDid"], one.get("agentId"), one["status"]) for one in found] == [
+        ("did:web:first.example", None, "active"), (f"did:grantex:{agent}", agent, "active"),
+    ]
+    assert [one["revocationId"] for one in found] == second.revocation_ids[1:]
+    assert "parentRevocationId" not in found[0] and found[1]["parentRevocationId"] == found[0]["revocationId"]
+    assert all(one["scopes"] == ["calendar:read"] and one["grantId"] == answer["grantId"] for one in found)
+    entries = developer.http.get("/v1/audit", params={"chain": "server"}).json()["entries"]
+    told = [entry for entry in entries if entry["action"] == "grantex.token.delegated_offline"]
+    assert {entry["metadata"]["delegatedTo"] for entry in told} == {"did:web:first.example", f"did:grantex:{agent}"}
+    page = developer.http.get(path, params={"pageSize": 1}).json()
+    assert len(page["offlineDelegations"]) == 1 and page["nextCursor"]
+    assert developer.http.get(path.replace("grnt_", "grnt_0"), params={}).status_code == 404
+    assert developer.http.get(path, params={"pageSize": 0}).status_code == 400
+
+
 def test_an_offline_verifier_agrees(issued):
     _, _, _, token = issued
     narrowed = token.append(BlockBuilder('check if operation("calendar:read");'))

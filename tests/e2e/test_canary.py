@@ -127,6 +127,7 @@ def drive_tokens(canary, auth, agent, code, verifier):
 def drive_grants(canary, auth, grant):
     canary.send("GET", "/v1/grants", 200, headers=auth, params={"principalId": "user-1"})
     canary.send("GET", f"/v1/grants/{grant}", 200, headers=auth)
+    canary.send("GET", f"/v1/grants/{grant}/offline-delegations", 200, headers=auth)
     canary.send("GET", "/v1/revocations/status", 200, headers=auth, params={"grantId": grant})
 
 

@@ -17,6 +17,7 @@ use grantex_core::event::{
     Notification, NotificationOutcome, PolicyChange, RefreshStatus, TokenIssue, VerifyStatus, WebhookChange,
 };
 use grantex_core::grant::RevokedBy;
+use grantex_core::grant::offline::OfflineDelegation;
 use grantex_core::id::{
     AgentId, AnomalyChannelId, AnomalyId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId,
 };
@@ -185,6 +186,25 @@ fn events() -> Vec<Event> {
         },
         Event::BlockRevoked {
             revocation_id: "ab".repeat(64),
+        },
+        Event::OfflineDelegated {
+            delegation: Box::new(OfflineDelegation {
+                developer_id: developer_id.clone(),
+                grant_id: grant_id.clone(),
+                token_id: TokenId::parse("tok_01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap(),
+                revocation_id: "ab".repeat(64),
+                parent_revocation_id: None,
+                agent_did: "did:web:sub.example".to_owned(),
+                depth: 1,
+                scopes: Vec::new(),
+                audience: None,
+                ceilings: Vec::new(),
+                expires_at: Timestamp::from_millis(0),
+                blocks: Vec::new(),
+                first_seen_at: Timestamp::from_millis(0),
+            }),
+            agent_id: agent_id.clone(),
+            principal_id: "user-1".to_owned(),
         },
         Event::AuditEntryLogged,
         Event::DeveloperSignedUp {

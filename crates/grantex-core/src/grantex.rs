@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::StoreError;
 use crate::event::signal::{Signal, Unsignalled};
 use crate::event::{Event, Observer, Unobserved};
+use crate::grant::offline::Recorded;
 use crate::id::{DeveloperId, Random};
 use crate::plan::Plan;
 use crate::policy::cache::PolicyCache;
@@ -43,6 +44,7 @@ pub(crate) struct Parts {
     pub random: Arc<dyn Random>,
     pub keys: ArcSwap<KeyRing>,
     pub verified: VerifiedTokens,
+    pub handed_on: Recorded,
     pub sealer: Arc<dyn Sealer>,
     pub observer: Arc<dyn Observer>,
     pub signal: Arc<dyn Signal>,
@@ -204,6 +206,7 @@ impl<S: Store> Builder<S> {
                 random: self.random,
                 keys: ArcSwap::from_pointee(self.keys),
                 verified: VerifiedTokens::default(),
+                handed_on: Recorded::default(),
                 sealer: self.sealer,
                 observer: self.observer,
                 signal: self.signal,
@@ -394,10 +397,10 @@ impl<S: Store> Grantex<S> {
         for event in &finished.events {
             self.emit(ctx, event);
         }
-        if finished.has_entries
+        if !finished.entries.is_empty()
             && let (Some(detector), Some(developer)) = (&self.parts.detector, &told)
         {
-            detector.call(developer);
+            detector.committed(developer, &finished.entries);
         }
         if let Some(news) = &finished.news {
             self.parts.signal.committed(news);

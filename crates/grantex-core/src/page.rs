@@ -101,6 +101,14 @@ impl<T> Page<T> {
         let next = if has_more { items.last().map(cursor) } else { None };
         Self { items, next }
     }
+
+    /// The same page of something else.
+    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(change).collect(),
+            next: self.next,
+        }
+    }
 }
 
 #[cfg(test)]

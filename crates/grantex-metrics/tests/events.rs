@@ -21,6 +21,7 @@ use grantex_core::event::{
     NotificationOutcome, Observer as _, PolicyChange, RefreshStatus, TokenIssue, VerifyStatus,
 };
 use grantex_core::grant::RevokedBy;
+use grantex_core::grant::offline::OfflineDelegation;
 use grantex_core::id::{AgentId, AnomalyChannelId, AnomalyId, BundleId, DeveloperId, GrantId, PolicyId, TokenId};
 use grantex_core::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use grantex_core::scope::Scopes;
@@ -283,6 +284,28 @@ fn table() -> Vec<(Event, Vec<(&'static str, f64)>)> {
                 revocation_id: "ab".repeat(64),
             },
             vec![("grantex_token_blocks_revoked_total", 1.0)],
+        ),
+        (
+            Event::OfflineDelegated {
+                delegation: Box::new(OfflineDelegation {
+                    developer_id: DeveloperId::parse(&ulid("dev")).unwrap(),
+                    grant_id: grant_id(),
+                    token_id: token_id(),
+                    revocation_id: "ab".repeat(64),
+                    parent_revocation_id: None,
+                    agent_did: "did:web:sub.example".into(),
+                    depth: 1,
+                    scopes: Vec::new(),
+                    audience: None,
+                    ceilings: Vec::new(),
+                    expires_at: Timestamp::from_millis(0),
+                    blocks: Vec::new(),
+                    first_seen_at: Timestamp::from_millis(0),
+                }),
+                agent_id: agent_id(),
+                principal_id: "user-1".into(),
+            },
+            vec![("grantex_token_offline_delegations_total", 1.0)],
         ),
         (
             Event::AuditEntryLogged,

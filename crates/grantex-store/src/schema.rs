@@ -112,6 +112,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    offline_delegations (developer_id, revocation_id) {
+        developer_id -> Text,
+        revocation_id -> Text,
+        parent_revocation_id -> Nullable<Text>,
+        grant_id -> Text,
+        token_id -> Text,
+        agent_did -> Text,
+        depth -> BigInt,
+        scopes -> Text,
+        audience -> Nullable<Text>,
+        ceilings -> Text,
+        blocks -> Text,
+        expires_at -> BigInt,
+        first_seen_at -> BigInt,
+    }
+}
+
+diesel::table! {
     audit_entries (developer_id, chain, seq) {
         developer_id -> Text,
         chain -> Text,

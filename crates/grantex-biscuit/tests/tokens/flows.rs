@@ -10,12 +10,15 @@ use grantex_core::authorize::Authorize;
 use grantex_core::clock::Lifetime;
 use grantex_core::context::Context;
 use grantex_core::developer::{Developer, Mode, Signup};
-use grantex_core::grant::{Delegate, DelegateError};
+use grantex_core::grant::offline::{MAX_PER_GRANT, OfflineDelegation};
+use grantex_core::grant::{Delegate, DelegateError, GrantStatus};
+use grantex_core::id::GrantId;
 use grantex_core::keys::{KeyManager, KeySettings};
+use grantex_core::page::{PageRequest, PageStart};
 use grantex_core::scope::Scopes;
 use grantex_core::secret::Secret;
 use grantex_core::store::KeyState;
-use grantex_core::testing::{LogLines, ManualClock, MemoryStore, Recorder, SeededRandom};
+use grantex_core::testing::{LogLines, ManualClock, MemoryStore, Recorder, SeededRandom, StoreFailure};
 use grantex_core::token::biscuit::{ALGORITHM, TokenFormat};
 use grantex_core::token::crypto::MasterKey;
 use grantex_core::token::signer::Algorithm;
@@ -40,6 +43,19 @@ fn scopes(list: &[&str]) -> Scopes {
 }
 
 impl World {
+    /// What the server knows to be handed on of a grant.
+    async fn handed_on(&self, grant: &GrantId) -> Vec<(OfflineDelegation, GrantStatus)> {
+        let page = PageRequest {
+            size: 1_000,
+            from: PageStart::Number(1),
+        };
+        let found = self
+            .grantex
+            .offline_delegations(&self.developer, grant.clone(), page)
+            .await;
+        found.unwrap().unwrap().items
+    }
+
     async fn new() -> Self {
         let (store, clock, recorder) = (MemoryStore::new(), ManualClock::default(), Recorder::default());
         let sealer = || MasterKey::parse(&"11".repeat(32)).unwrap();
@@ -403,4 +419,105 @@ async fn without_root_keys_there_are_no_biscuits() {
     let jwt = world.issue(TokenFormat::Jwt).await.jwt;
     let refused = world.delegate(jwt.expose(), TokenFormat::Both).await;
     assert!(matches!(refused, Err(DelegateError::FormatNotOffered(_))));
+}
+
+#[tokio::test]
+async fn what_was_handed_on_without_the_server_is_recorded_when_it_is_seen() {
+    let world = World::new().await;
+    let issued = world.issue(TokenFormat::Biscuit).await;
+    let narrowed = append(issued.jwt.expose(), r#"check if operation("read");"#);
+    let first = append(&narrowed, r#"agent("did:web:first.example");"#);
+    let second = append(
+        &append(&first, ""),
+        r#"check if audience("api"); agent("did:web:second.example");"#,
+    );
+    world.verify(&narrowed).await.unwrap();
+    let grant = issued.grant.id.clone();
+    assert_eq!(world.handed_on(&grant).await, [], "nobody was named yet");
+    world.recorder.take();
+
+    let chain = world.verify_for(&second, Some("api")).await.unwrap().biscuit.unwrap();
+    let told = world.recorder.take();
+    let messages: Vec<_> = told.iter().map(|event| event.message()).collect();
+    assert_eq!(
+        messages,
+        ["token.delegated_offline", "token.delegated_offline", "token.verified"]
+    );
+    for token in [&first, &second] {
+        world.verify_for(token, None).await.unwrap();
+    }
+    let messages: Vec<_> = world.recorder.take().iter().map(|event| event.message()).collect();
+    assert_eq!(messages, ["token.verified", "token.verified"], "each is recorded once");
+
+    let mut found = world.handed_on(&grant).await;
+    found.sort_by_key(|(one, _)| one.depth);
+    let [(one, one_status), (two, two_status)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!((one_status, two_status), (&GrantStatus::Active, &GrantStatus::Active));
+    assert_eq!(
+        OfflineDelegation::all_of(&chain, world.grantex.now()),
+        [one.clone(), two.clone()]
+    );
+    assert_eq!(
+        (one.agent_did.as_str(), one.depth, one.audience.as_deref()),
+        ("did:web:first.example", 1, None)
+    );
+    assert_eq!((one.parent_revocation_id.as_deref(), one.blocks.len()), (None, 3));
+    assert_eq!(two.parent_revocation_id.as_deref(), Some(one.revocation_id.as_str()));
+    assert_eq!(
+        (two.agent_did.as_str(), two.depth, two.audience.as_deref()),
+        ("did:web:second.example", 2, Some("api"))
+    );
+    assert_eq!((&two.scopes, two.blocks.len()), (&vec!["read".to_owned()], 5));
+
+    let ctx = world.ctx();
+    let block = two.revocation_id.clone();
+    world.grantex.revoke_block(&ctx, &world.developer, block).await.unwrap();
+    let statuses = |mut found: Vec<(OfflineDelegation, GrantStatus)>| {
+        found.sort_by_key(|(one, _)| one.depth);
+        found.iter().map(|(_, status)| *status).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        statuses(world.handed_on(&grant).await),
+        [GrantStatus::Active, GrantStatus::Revoked]
+    );
+    world
+        .grantex
+        .revoke_grant(&ctx, &world.developer, grant.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        statuses(world.handed_on(&grant).await),
+        [GrantStatus::Revoked, GrantStatus::Revoked]
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_recorded_the_next_time() {
+    let world = World::new().await;
+    let issued = world.issue(TokenFormat::Biscuit).await;
+    let handed = append(issued.jwt.expose(), r#"agent("did:web:sub.example");"#);
+    world.grantex.store().fail_next(StoreFailure::Unavailable);
+    assert!(world.verify(&handed).await.is_ok(), "the verdict stands");
+    assert_eq!(world.handed_on(&issued.grant.id).await, []);
+    assert!(world.verify(&handed).await.is_ok());
+    assert_eq!(world.handed_on(&issued.grant.id).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_grant_has_no_more_of_them_than_the_limit_and_bad_tokens_have_none() {
+    let world = World::new().await;
+    let issued = world.issue(TokenFormat::Biscuit).await;
+    let late = append(
+        issued.jwt.expose(),
+        r#"agent("did:web:late.example"); check if time($t), $t < 2001-01-01T00:00:00Z;"#,
+    );
+    assert_eq!(world.why_not(&late).await, Some(InvalidReason::Expired));
+    assert_eq!(world.handed_on(&issued.grant.id).await, []);
+    for number in 0..MAX_PER_GRANT + 2 {
+        let handed = append(issued.jwt.expose(), &format!(r#"agent("did:web:a{number}.example");"#));
+        assert!(world.verify(&handed).await.is_ok());
+    }
+    assert_eq!(world.handed_on(&issued.grant.id).await.len(), MAX_PER_GRANT as usize);
 }

@@ -9,6 +9,7 @@ use super::book::RuleBook;
 use super::detector::Detector;
 use super::entry::signal_of;
 use super::finding::Finding;
+use super::recent::Entries;
 use super::rules;
 use super::signal::{Signal, SignalKind, Subject};
 use super::watcher::{Found, Standing, Watcher};
@@ -79,8 +80,9 @@ impl<S: Store> Grantex<S> {
     pub async fn detect_anomalies(&self, ctx: &Context, developer: &DeveloperId) -> Result<Detected, StoreError> {
         let detector = self.detector();
         let signals = detector.take(developer);
+        let entries = detector.take_entries(developer);
         for _ in 0..ATTEMPTS {
-            match self.pass(ctx, developer, &detector, &signals).await {
+            match self.pass(ctx, developer, &detector, (&signals, &entries)).await {
                 Ok(Some(detected)) => return Ok(detected),
                 Ok(None) => {}
                 Err(error) => {
@@ -101,12 +103,13 @@ impl<S: Store> Grantex<S> {
         ctx: &Context,
         developer: &DeveloperId,
         detector: &Arc<Detector>,
-        signals: &[Signal],
+        (signals, entries): (&[Signal], &Entries),
     ) -> Result<Option<Detected>, StoreError> {
-        let (id, shared, queued) = (developer.clone(), Arc::clone(detector), signals.to_vec());
+        let (id, shared) = (developer.clone(), Arc::clone(detector));
+        let (queued, entries) = (signals.to_vec(), entries.clone());
         let batch = self
             .store
-            .read(move |tx| Box::pin(async move { read_batch(tx, &id, &shared, queued).await }))
+            .read(move |tx| Box::pin(async move { read_batch(tx, &id, &shared, queued, entries).await }))
             .await?;
         let Some(batch) = batch else {
             return Ok(Some(Detected::default()));
@@ -202,6 +205,7 @@ async fn read_batch(
     developer: &DeveloperId,
     detector: &Detector,
     queued: Vec<Signal>,
+    mut entries: Entries,
 ) -> Result<Option<Batch>, StoreError> {
     let Some(position) = tx.anomaly_position(developer).await? else {
         return Ok(None);
@@ -220,6 +224,7 @@ async fn read_batch(
         let oldest = end.saturating_sub(MAX_BACKLOG).max(*seq);
         skipped += u64::try_from(oldest - *seq).unwrap_or(0);
         *seq = oldest;
+        signals.extend(entries.take_following(chain, seq, end));
         if *seq < end {
             let entries = entries_behind(tx, developer, chain, *seq).await?;
             *seq = entries.last().map_or(end, |entry| entry.seq);
@@ -362,7 +367,7 @@ async fn newcomers(
     signals: &[Signal],
 ) -> Result<HashSet<usize>, StoreError> {
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
-    let mut newcomers = HashSet::new();
+    let mut asked: HashMap<GrantId, usize> = HashMap::new();
     for (place, signal) in signals.iter().enumerate() {
         let (SignalKind::Grant, Subject::Agent(agent)) = (signal.kind, &signal.subject) else {
             continue;
@@ -373,17 +378,14 @@ async fn newcomers(
         if is_known || !seen.insert((agent.as_str(), &signal.principal_id)) {
             continue;
         }
-        let Some(grant) = GrantId::parse(&signal.grant_id) else {
-            continue;
-        };
-        if !tx
-            .has_earlier_grant(developer, agent, &signal.principal_id, &grant)
-            .await?
-        {
-            newcomers.insert(place);
-        }
+        asked.extend(GrantId::parse(&signal.grant_id).map(|grant| (grant, place)));
     }
-    Ok(newcomers)
+    if asked.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let grants: Vec<GrantId> = asked.keys().cloned().collect();
+    let first = tx.first_grants(developer, &grants).await?;
+    Ok(first.iter().filter_map(|grant| asked.get(grant).copied()).collect())
 }
 
 /// Folds signals in the order of time, each into the activity that it belongs to.

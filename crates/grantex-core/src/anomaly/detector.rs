@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::book::RuleBook;
+use super::recent::{Entries, Recent};
 use super::signal::Signal;
+use crate::audit::AuditEntry;
 use crate::id::DeveloperId;
 
 /// Parts of the queue, each behind a lock of its own, which is held for a push.
@@ -19,7 +21,7 @@ const PER_PASS: usize = 5_000;
 /// Bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DetectorSettings {
-    /// Signals that wait at most, of all developers together.
+    /// Signals that wait at most, of all developers together; and a quarter as many entries that need not be read back.
     pub queue: usize,
     /// Bytes of stored activities that are kept to save reading them again.
     pub cache_bytes: usize,
@@ -80,6 +82,7 @@ pub struct Detector {
     dropped: AtomicU64,
     folded: AtomicU64,
     skipped: AtomicU64,
+    recent: Mutex<Recent>,
     cache: Mutex<Cache>,
 }
 
@@ -111,6 +114,7 @@ impl Detector {
             dropped: AtomicU64::new(0),
             folded: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            recent: Mutex::default(),
             cache: Mutex::default(),
         }
     }
@@ -153,6 +157,17 @@ impl Detector {
     /// Has a developer looked at: entries were committed to its chains. A hint: who is missed is found by the sweep.
     pub fn call(&self, developer: &DeveloperId) {
         self.push(developer, |_| {});
+    }
+
+    /// Has a developer looked at to whose chains these entries were committed, and keeps them while there is room.
+    pub(crate) fn committed(&self, developer: &DeveloperId, entries: &[AuditEntry]) {
+        locked(&self.recent).keep(developer, entries, self.settings.queue / 4);
+        self.call(developer);
+    }
+
+    /// Entries of a developer that were kept.
+    pub(super) fn take_entries(&self, developer: &DeveloperId) -> Entries {
+        locked(&self.recent).take(developer)
     }
 
     fn push(&self, developer: &DeveloperId, change: impl FnOnce(&mut Vec<Signal>)) {

@@ -32,7 +32,7 @@ fn kind_of(action: &str) -> Option<SignalKind> {
         "grantex.grant.revoked" | "grantex.token.revoked" => SignalKind::Revocation,
         "grantex.token.exchanged" => SignalKind::Exchange,
         "grantex.token.refreshed" => SignalKind::Refresh,
-        "grantex.token.delegated" => SignalKind::Delegation,
+        "grantex.token.delegated" | "grantex.token.delegated_offline" => SignalKind::Delegation,
         "grantex.code.reuse_detected" => SignalKind::CodeReuse,
         "grantex.token.reuse_detected" => SignalKind::RefreshReuse,
         _ => return None,

@@ -29,6 +29,7 @@ pub mod finding;
 pub mod fingerprint;
 pub mod manage;
 pub mod notice;
+mod recent;
 pub mod respond;
 pub mod response;
 pub mod ring;

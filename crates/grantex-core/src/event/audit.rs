@@ -189,6 +189,18 @@ impl Event {
                 "",
                 &json!({"revocationId": revocation_id}),
             )),
+            Self::OfflineDelegated {
+                delegation,
+                agent_id,
+                principal_id,
+            } => Some(record(
+                "grantex.token.delegated_offline",
+                AuditStatus::Success,
+                Some(agent_id),
+                Some(&delegation.grant_id),
+                principal_id,
+                &delegation.described(),
+            )),
             Self::AnomalyResponded(response) => Some(record(
                 "grantex.anomaly.responded",
                 AuditStatus::Success,

@@ -26,6 +26,8 @@ kinds! {
         GRANT_DENIED = "grant.denied",
         /// Tokens were made: by an exchange, a refresh or a delegation.
         TOKEN_ISSUED = "token.issued",
+        /// A Biscuit showed that its authority was handed on without the server.
+        TOKEN_DELEGATED_OFFLINE = "token.delegated_offline",
         /// An access token was revoked on its own.
         TOKEN_REVOKED = "token.revoked",
         /// A code or a refresh token was presented a second time.

@@ -41,6 +41,7 @@ impl Event {
             Self::TokenVerificationFailed { .. } => "token.verification_failed",
             Self::TokenRevoked { .. } => "token.revoked",
             Self::BlockRevoked { .. } => "token.block_revoked",
+            Self::OfflineDelegated { .. } => "token.delegated_offline",
             Self::AuditEntryLogged => "audit.logged",
             Self::DeveloperSignedUp { .. } => "developer.signed_up",
             Self::ApiKeyRotated { .. } => "developer.key_rotated",
@@ -86,6 +87,7 @@ impl Event {
             | Self::RefreshReplayed { .. }
             | Self::TokenRevoked { .. }
             | Self::BlockRevoked { .. }
+            | Self::OfflineDelegated { .. }
             | Self::DeveloperSignedUp { .. }
             | Self::ApiKeyRotated { .. }
             | Self::AgentChanged { .. }
@@ -317,6 +319,16 @@ impl KV for Line<'_> {
                 out.emit_str("agentId".into(), agent_id.as_str())?;
             }
             Event::BlockRevoked { revocation_id } => out.emit_str("revocationId".into(), revocation_id)?,
+            Event::OfflineDelegated {
+                delegation, agent_id, ..
+            } => {
+                out.emit_str("tokenId".into(), delegation.token_id.as_str())?;
+                out.emit_str("grantId".into(), delegation.grant_id.as_str())?;
+                out.emit_str("agentId".into(), agent_id.as_str())?;
+                out.emit_str("delegatedTo".into(), &delegation.agent_did)?;
+                out.emit_u32("delegationDepth".into(), delegation.depth)?;
+                out.emit_str("revocationId".into(), &delegation.revocation_id)?;
+            }
             Event::DeveloperSignedUp { developer_id } | Event::ApiKeyRotated { developer_id } => {
                 out.emit_str("developerId".into(), developer_id.as_str())?;
             }

@@ -31,6 +31,7 @@ use crate::authorize::Origin;
 use crate::clock::Timestamp;
 use crate::closed;
 use crate::grant::RevokedBy;
+use crate::grant::offline::OfflineDelegation;
 use crate::id::{AgentId, AnomalyChannelId, BundleId, DeveloperId, GrantId, PolicyId, TokenId, WebhookId};
 use crate::policy::{BackendKind, BundleFormat, PolicyAction, PolicyRef};
 use crate::scope::Scopes;
@@ -239,6 +240,15 @@ pub enum Event {
     BlockRevoked {
         /// The block's signature in hexadecimal digits.
         revocation_id: String,
+    },
+    /// A Biscuit showed that its authority was handed on without the server.
+    OfflineDelegated {
+        /// What was handed on.
+        delegation: Box<OfflineDelegation>,
+        /// The grant's agent.
+        agent_id: AgentId,
+        /// The grant's principal.
+        principal_id: String,
     },
     /// A developer logged an entry.
     AuditEntryLogged,

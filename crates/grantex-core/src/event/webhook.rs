@@ -109,6 +109,19 @@ impl Event {
                 kind::TOKEN_REVOKED,
                 json!({"tokenId": token_id, "grantId": grant_id, "agentId": agent_id, "principalId": principal_id}),
             )),
+            Self::OfflineDelegated {
+                delegation,
+                agent_id,
+                principal_id,
+            } => {
+                let mut data = delegation.described();
+                if let Some(members) = data.as_object_mut() {
+                    members.insert("grantId".into(), json!(delegation.grant_id));
+                    members.insert("agentId".into(), json!(agent_id));
+                    members.insert("principalId".into(), json!(principal_id));
+                }
+                Some((kind::TOKEN_DELEGATED_OFFLINE, data))
+            }
             Self::AnomalyDetected(anomaly) => Some((kind::ANOMALY_DETECTED, anomaly.data())),
             Self::AnomalyResponded(response) => Some((
                 match response.action {

@@ -2,6 +2,7 @@
 
 mod delegate;
 mod list;
+pub mod offline;
 mod revoke;
 
 pub use delegate::{Delegate, DelegateError, Delegated};

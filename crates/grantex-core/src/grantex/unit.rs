@@ -21,8 +21,8 @@ use crate::webhook::subscription::Subscriptions;
 pub(crate) struct Finished {
     /// What happened, in order.
     pub events: Vec<Event>,
-    /// Whether a chain grew.
-    pub has_entries: bool,
+    /// What was appended to the chains.
+    pub entries: Vec<AuditEntry>,
     /// Whom to wake.
     pub news: Option<News>,
     /// Endpoints whose deliveries may be due for another reason than new events.
@@ -217,7 +217,7 @@ impl<'t> Unit<'t> {
             event_seq: newest.seq,
             webhooks: told,
         });
-        let has_entries = !self.logged.is_empty();
+        let mut entries = Vec::new();
         let delta = self.active_grants_delta;
         let is_needed = delta != 0
             || !rows.is_empty()
@@ -238,11 +238,12 @@ impl<'t> Unit<'t> {
                 deliveries,
             };
             self.tx.write_ledger(&ledger).await?;
+            entries = ledger.audit;
         }
         woken.dedup();
         Ok(Finished {
             events,
-            has_entries,
+            entries,
             news,
             woken,
         })

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::history::EventQuery;
+use crate::grant::offline::OfflineDelegation;
 use crate::grant::{Ancestor, Grant, GrantFilter};
 use crate::id::{
     AgentId, AnomalyId, AuditId, AuthRequestId, BundleId, DeliveryId, DeveloperId, EventId, GrantId, PolicyId, TokenId,
@@ -175,8 +176,19 @@ pub trait TokenReads {
 /// Reading what is known of blocks of Biscuits.
 #[async_trait]
 pub trait BlockReads {
-    /// Whether this developer revoked one of these blocks.
-    async fn is_any_block_revoked(&mut self, developer: &DeveloperId, ids: &[String]) -> Result<bool, StoreError>;
+    /// Those of these blocks, in any order, that this developer revoked.
+    async fn revoked_blocks_among(
+        &mut self,
+        developer: &DeveloperId,
+        ids: &[String],
+    ) -> Result<Vec<String>, StoreError>;
+    /// What was handed on of a grant without the server, newest first.
+    async fn offline_delegations(
+        &mut self,
+        developer: &DeveloperId,
+        grant: &GrantId,
+        page: &PageRequest,
+    ) -> Result<Page<OfflineDelegation>, StoreError>;
 }
 
 /// Reading audit entries.
@@ -332,14 +344,8 @@ pub trait AnomalyReads {
         developer: &DeveloperId,
         agents: &[String],
     ) -> Result<Vec<(String, String)>, StoreError>;
-    /// Whether an agent had a grant of a principal before this one.
-    async fn has_earlier_grant(
-        &mut self,
-        developer: &DeveloperId,
-        agent: &AgentId,
-        principal: &str,
-        before: &GrantId,
-    ) -> Result<bool, StoreError>;
+    /// Those of these grants, in any order, before which their agent had none of their principal.
+    async fn first_grants(&mut self, developer: &DeveloperId, grants: &[GrantId]) -> Result<Vec<GrantId>, StoreError>;
     /// How a developer wants to be watched: its own rules newest first, its mutes in the order of their ends.
     async fn rule_book(&mut self, developer: &DeveloperId) -> Result<RuleBook, StoreError>;
     /// An anomaly of this developer.

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::grant::RevokedBy;
+use crate::grant::offline::OfflineDelegation;
 use crate::id::{
     AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, DeliveryId, DeveloperId, GrantId, PolicyId,
     TokenId, WebhookId,
@@ -169,6 +170,13 @@ pub trait TokenWrites {
 pub trait BlockWrites {
     /// Revokes a block for this developer; `false` when it is revoked already.
     async fn revoke_block(&mut self, developer: &DeveloperId, id: &str, now: Timestamp) -> Result<bool, StoreError>;
+    /// Inserts what was handed on without the server; `false` when it is known already, or when its grant has `limit` of them. Units at
+    /// the same moment may go beyond the limit by as many as they are.
+    async fn insert_offline_delegation(
+        &mut self,
+        delegation: &OfflineDelegation,
+        limit: u32,
+    ) -> Result<bool, StoreError>;
 }
 
 /// The developer's counters and chains: always the last thing that a unit touches.

@@ -192,7 +192,8 @@ impl<S: Store> Grantex<S> {
     /// Verifies a grant token of this developer against the authoritative store.
     ///
     /// `audience`, when given, must equal the token's `aud`. A token may be verified any number of times. Costs one read, one
-    /// more if the grant was delegated, and for a token that was not seen lately a signature check.
+    /// more if the grant was delegated, and for a token that was not seen lately a signature check. A Biscuit that was handed on without
+    /// the server is recorded when it is seen first, which is a write.
     ///
     /// ```
     /// # #[cfg(all(feature = "testing", feature = "aws-lc"))]
@@ -253,6 +254,9 @@ impl<S: Store> Grantex<S> {
         };
         if let Some(presented) = signal.filter(|_| verdict.is_ok()) {
             self.signal(&developer.id, |at| presented.signal(at, status.is_some()));
+        }
+        if let Ok(Ok(verified)) = &verdict {
+            self.record_offline_delegations(ctx, developer, verified).await;
         }
         match status {
             None => self.emit(ctx, &Event::TokenVerified),
@@ -371,7 +375,7 @@ impl<S: Store> Grantex<S> {
         self.store
             .read(move |tx| {
                 Box::pin(async move {
-                    if tx.is_any_block_revoked(&developer, &ids).await? {
+                    if !tx.revoked_blocks_among(&developer, &ids).await?.is_empty() {
                         return Ok(Some(InvalidReason::Revoked));
                     }
                     for id in agents {

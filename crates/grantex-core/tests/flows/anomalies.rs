@@ -26,6 +26,10 @@ pub(crate) async fn world() -> World {
 
 impl World {
     async fn log_entry(&self, agent: &str, status: AuditStatus) {
+        self.log_entry_at(&self.grantex, agent, status).await;
+    }
+
+    async fn log_entry_at(&self, server: &Grantex<MemoryStore>, agent: &str, status: AuditStatus) {
         let entry = LogEntry {
             agent_id: agent.to_owned(),
             agent_did: String::new(),
@@ -35,10 +39,7 @@ impl World {
             metadata: Map::new(),
             status,
         };
-        self.grantex
-            .log_audit(&self.ctx(), &self.developer, entry)
-            .await
-            .unwrap();
+        server.log_audit(&self.ctx(), &self.developer, entry).await.unwrap();
     }
 
     pub(crate) async fn log_entries(&self, agent: &str, count: u32) {
@@ -180,6 +181,31 @@ async fn servers_add_to_what_others_saw() {
             "52 entries, 26 seen by each"
         );
     }
+}
+
+#[tokio::test]
+async fn entries_between_those_of_a_server_are_looked_at_too() {
+    let world = world().await;
+    let agent = world.agent(&[]).await;
+    let second = world.second_server();
+    let mut expected = 0;
+    // What the first server committed itself begins, ends, and surrounds what the second did.
+    for servers in ["ab", "ba", "aba", "bab", "aabbab"] {
+        for server in servers.chars() {
+            let server = if server == 'a' { &world.grantex } else { &second };
+            world
+                .log_entry_at(server, agent.id.as_str(), AuditStatus::Success)
+                .await;
+        }
+        expected += servers.len();
+        let detected = world.grantex.detect_anomalies(&world.ctx(), &world.developer.id).await;
+        let (signals, is_behind) = detected.map(|one| (one.signals, one.is_behind)).unwrap();
+        assert_eq!((signals, is_behind), (servers.len() as u64, false), "{servers}");
+    }
+    world.log_entries(agent.id.as_str(), 50 - expected as u32).await;
+    assert_eq!(world.detect().await, 0, "50 entries");
+    world.log_entries(agent.id.as_str(), 1).await;
+    assert_eq!(world.detect().await, 1, "the 51st: each was counted once");
 }
 
 #[tokio::test]

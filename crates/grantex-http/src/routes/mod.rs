@@ -19,6 +19,7 @@ mod grants;
 mod health;
 mod listing;
 mod oauth;
+mod offline_delegations;
 mod policies;
 mod policy_bundles;
 mod policy_checks;
@@ -127,6 +128,7 @@ table! {
     consent_pages::APPROVE => consent_pages::approve,
     consent_pages::DENY => consent_pages::deny,
     grants::GET => grants::get,
+    offline_delegations::LIST => offline_delegations::list,
     grants::REVOKE => grants::revoke,
     audit::GET => audit::get,
     principal::REVOKE => principal::revoke,

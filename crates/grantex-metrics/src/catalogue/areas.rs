@@ -107,6 +107,7 @@ areas! {
         );
         DELEGATIONS = Metric::counter("grantex_token_delegations_total", "First tokens of delegated grants.");
         TOKENS_REVOKED = Metric::counter("grantex_tokens_revoked_total", "Access tokens revoked on their own, without their grant.");
+        OFFLINE_DELEGATIONS = Metric::counter("grantex_token_offline_delegations_total", "Agents that Biscuits showed to hold authority that was handed on without the server, each when it was first seen.");
         BLOCKS_REVOKED = Metric::counter("grantex_token_blocks_revoked_total", "Blocks of Biscuits revoked, each with what was derived from it.");
         REUSE = Metric::counter(
             "grantex_reuse_detected_total",

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use diesel::dsl::{count_star, exists, select};
+use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
@@ -10,7 +10,7 @@ use grantex_core::anomaly::custom::{CustomRule, Mute};
 use grantex_core::anomaly::response::{PendingResponse, ResponsePolicy};
 use grantex_core::clock::Timestamp;
 use grantex_core::error::StoreError;
-use grantex_core::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, DeveloperId, GrantId};
+use grantex_core::id::{AnomalyId, AnomalyMuteId, AnomalyRuleId, DeveloperId, GrantId};
 use grantex_core::page::{Page, PageRequest};
 use grantex_core::store::{AnomalyCursor, AnomalyPosition, AnomalyReads, AnomalyWrites};
 
@@ -106,20 +106,27 @@ impl AnomalyReads for ConnTx<'_> {
         Ok(found)
     }
 
-    async fn has_earlier_grant(
-        &mut self,
-        developer: &DeveloperId,
-        agent: &AgentId,
-        principal: &str,
-        before: &GrantId,
-    ) -> Result<bool, StoreError> {
-        let earlier = grants::table
-            .filter(grants::developer_id.eq(developer.as_str()))
-            .filter(grants::principal_id.eq(principal))
-            .filter(grants::agent_id.eq(agent.as_str()))
-            .filter(grants::id.lt(before.as_str()));
-        let found = select(exists(earlier)).get_result(self.conn().await?).await;
-        self.note(found)
+    async fn first_grants(&mut self, developer: &DeveloperId, ids: &[GrantId]) -> Result<Vec<GrantId>, StoreError> {
+        let earlier = diesel::alias!(grants as earlier);
+        let ids: Vec<&str> = ids.iter().map(GrantId::as_str).collect();
+        let mut first = Vec::new();
+        for chunk in ids.chunks(CHUNK) {
+            let is_later = exists(
+                earlier
+                    .filter(earlier.field(grants::developer_id).eq(grants::developer_id))
+                    .filter(earlier.field(grants::principal_id).eq(grants::principal_id))
+                    .filter(earlier.field(grants::agent_id).eq(grants::agent_id))
+                    .filter(earlier.field(grants::id).lt(grants::id)),
+            );
+            let query = grants::table
+                .filter(grants::id.eq_any(chunk.to_vec()))
+                .filter(grants::developer_id.eq(developer.as_str()))
+                .filter(not(is_later))
+                .select(grants::id);
+            let found = query.load::<String>(self.conn().await?).await;
+            first.extend(self.note(found)?.iter().filter_map(|id| GrantId::parse(id)));
+        }
+        Ok(first)
     }
 
     async fn rule_book(&mut self, developer: &DeveloperId) -> Result<RuleBook, StoreError> {

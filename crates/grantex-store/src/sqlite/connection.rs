@@ -59,7 +59,7 @@ pub(crate) fn establish(path: &Path, role: Role, lock_timeout: Duration) -> Conn
         lock_timeout.as_millis()
     );
     pragmas.push_str(match role {
-        Role::Writer => "PRAGMA cache_size = -24576;",
+        Role::Writer => "PRAGMA cache_size = -8192;",
         Role::Reader => "PRAGMA cache_size = -6144; PRAGMA query_only = ON;",
         // It reads and writes past the cache.
         Role::Copier => "PRAGMA cache_size = -64;",

@@ -10,7 +10,7 @@ use crate::anomaly::book::RuleOverride;
 use crate::anomaly::custom::{Condition, CustomRule, Mute};
 use crate::anomaly::{AnomalyKind, Finding, Severity};
 use crate::clock::{Lifetime, Timestamp};
-use crate::id::{AgentId, AnomalyId, DeveloperId};
+use crate::id::{AnomalyId, DeveloperId, GrantId};
 use crate::page::{PageRequest, PageStart};
 use crate::store::{AnomalyCursor, Store};
 use crate::testing::fixtures::Fixtures;
@@ -357,38 +357,39 @@ pub async fn activities_are_replaced_and_forgotten<S: Store>(store: S) {
     );
 }
 
-pub async fn an_earlier_grant_is_one_of_the_same_pair<S: Store>(store: S) {
+pub async fn the_first_grants_are_those_of_their_pair<S: Store>(store: S) {
     let fixtures = Fixtures::new(308);
     let tenant = Tenant::create(&store, &fixtures).await;
-    let first = fixtures.grant(&tenant.agent);
-    let second = fixtures.grant(&tenant.agent);
-    let (first, second) = if first.id < second.id {
-        (first, second)
-    } else {
-        (second, first)
-    };
-    let mut first = first;
-    let mut second = second;
-    first.principal_id = "user-1".to_owned();
-    second.principal_id = "user-1".to_owned();
-    tenant.insert_grants(&store, &[&first, &second]).await;
-    let (developer, agent) = (&tenant.developer.id, &tenant.agent.id);
-    for (grant, principal, expected) in [
-        (&first, "user-1", false),
-        (&second, "user-1", true),
-        (&second, "user-2", false),
-    ] {
-        let (id, principal) = (&grant.id, principal.to_owned());
-        let found = query!(store, [developer, agent, id, principal], |tx| tx
-            .has_earlier_grant(&developer, &agent, &principal, &id)
-            .await?);
-        assert_eq!(found, expected, "{principal}");
+    let other = Tenant::create(&store, &fixtures).await;
+    let mut grants: Vec<_> = (0..4).map(|_| fixtures.grant(&tenant.agent)).collect();
+    grants.sort_by(|one, next| one.id.cmp(&next.id));
+    for (grant, principal) in grants.iter_mut().zip(["user-1", "user-2", "user-1", "user-2"]) {
+        grant.principal_id = principal.to_owned();
     }
-    let (stranger, id): (AgentId, _) = (fixtures.id(), &second.id);
-    let found = query!(store, [developer, stranger, id], |tx| tx
-        .has_earlier_grant(&developer, &stranger, "user-1", &id)
-        .await?);
-    assert!(!found, "of another agent");
+    let mut foreign = fixtures.grant(&other.agent);
+    foreign.principal_id = "user-1".to_owned();
+    tenant.insert_grants(&store, &grants.iter().collect::<Vec<_>>()).await;
+    other.insert_grants(&store, &[&foreign]).await;
+
+    let ids: Vec<GrantId> = grants.iter().map(|grant| grant.id.clone()).collect();
+    let unknown: GrantId = fixtures.id();
+    let first = async |tenant: &Tenant, ids: &[&GrantId]| {
+        let (developer, ids) = (&tenant.developer.id, ids.iter().copied().cloned().collect::<Vec<_>>());
+        let mut found = query!(store, [developer, ids], |tx| tx.first_grants(&developer, &ids).await?);
+        found.sort();
+        found
+    };
+    let [one, two, three, four] = &ids[..] else {
+        panic!("four grants");
+    };
+    assert_eq!(
+        first(&tenant, &[four, three, two, one, &foreign.id, &unknown]).await,
+        [one.clone(), two.clone()]
+    );
+    assert_eq!(first(&tenant, &[three, four]).await, []);
+    assert_eq!(first(&tenant, &[two]).await, [two.clone()]);
+    assert_eq!(first(&tenant, &[]).await, []);
+    assert_eq!(first(&other, &[one, &foreign.id]).await, [foreign.id.clone()]);
 }
 
 fn rule(fixtures: &Fixtures, rule_id: &str, after: Lifetime) -> CustomRule {

@@ -1,11 +1,17 @@
 //! Blocks of Biscuits.
 
+use serde_json::json;
+
 use super::support::{FAR, Tenant};
 use crate::clock::{Lifetime, Timestamp};
-use crate::id::DeveloperId;
+use crate::grant::Grant;
+use crate::grant::offline::OfflineDelegation;
+use crate::id::{DeveloperId, GrantId, TokenId};
+use crate::page::{PageRequest, PageStart};
 use crate::store::Store;
 use crate::testing::fixtures::Fixtures;
 use crate::token::Token;
+use crate::token::biscuit::Ceiling;
 
 fn block(number: u8) -> String {
     format!("{number:02x}").repeat(64)
@@ -13,9 +19,11 @@ fn block(number: u8) -> String {
 
 async fn is_revoked<S: Store>(store: &S, developer: &DeveloperId, numbers: &[u8]) -> bool {
     let ids: Vec<String> = numbers.iter().copied().map(block).collect();
-    query!(store, [developer, ids], |tx| tx
-        .is_any_block_revoked(&developer, &ids)
-        .await?)
+    let revoked = query!(store, [developer, ids], |tx| tx
+        .revoked_blocks_among(&developer, &ids)
+        .await?);
+    assert!(revoked.iter().all(|id| ids.contains(id)));
+    !revoked.is_empty()
 }
 
 async fn revoke<S: Store>(store: &S, developer: &DeveloperId, number: u8, now: Timestamp) -> bool {
@@ -92,4 +100,64 @@ pub async fn a_root_key_is_needed_while_a_biscuit_of_it_lives<S: Store>(store: S
     assert_eq!(found, [true, true, false]);
     let read = query!(store, [id], |tx| tx.token(&id).await?).unwrap();
     assert_eq!(read.token, token);
+}
+
+pub async fn what_was_handed_on_is_listed_newest_first<S: Store>(store: S) {
+    let fixtures = Fixtures::new(58);
+    let tenant = Tenant::create(&store, &fixtures).await;
+    let (grant, other) = (fixtures.grant(&tenant.agent), fixtures.grant(&tenant.agent));
+    tenant.insert_grants(&store, &[&grant, &other]).await;
+    let one_of = |grant: &Grant, number: u8, age: i64| OfflineDelegation {
+        developer_id: grant.developer_id.clone(),
+        grant_id: grant.id.clone(),
+        token_id: TokenId::parse("tok_01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap(),
+        revocation_id: block(number),
+        parent_revocation_id: number.checked_sub(1).map(block),
+        agent_did: "did:web:\"sub\".example".to_owned(),
+        depth: u32::from(number) + 1,
+        scopes: vec!["mail:read".to_owned(), "a \"b\"".to_owned()],
+        audience: (number == 1).then(|| "api".to_owned()),
+        ceilings: vec![Ceiling {
+            currency: "EUR".to_owned(),
+            amount: i64::MAX,
+        }],
+        expires_at: FAR,
+        blocks: vec![json!({"revocationId": block(9)}), json!({"agent": "x"})],
+        first_seen_at: fixtures.now().minus(Lifetime::minutes(age)),
+    };
+    let all = [
+        one_of(&grant, 0, 2),
+        one_of(&grant, 1, 1),
+        one_of(&grant, 2, 1),
+        one_of(&other, 3, 0),
+    ];
+    let insert = async |one: &OfflineDelegation, limit: u32| {
+        commit!(store, [one], |tx| tx.insert_offline_delegation(&one, limit).await?)
+    };
+    for one in &all {
+        assert!(insert(one, 3).await);
+        assert!(!insert(one, 9).await, "it is known");
+    }
+    assert!(!insert(&one_of(&grant, 4, 0), 3).await, "there are three of this grant");
+    let (developer, foreign) = (&tenant.developer.id, fixtures.id::<DeveloperId>());
+    let list = async |developer: &DeveloperId, grant: &GrantId, page: PageRequest| {
+        query!(store, [developer, grant, page], |tx| tx
+            .offline_delegations(&developer, &grant, &page)
+            .await?)
+    };
+    let page = |from| PageRequest { size: 2, from };
+    let first = list(developer, &grant.id, page(PageStart::Number(1))).await;
+    assert_eq!(first.items, [all[2].clone(), all[1].clone()]);
+    let next = first.next.clone().unwrap();
+    let second = list(developer, &grant.id, page(PageStart::After(next))).await;
+    assert_eq!((second.items, second.next), (vec![all[0].clone()], None));
+    assert_eq!(
+        list(developer, &grant.id, page(PageStart::Number(2))).await.items,
+        [all[0].clone()]
+    );
+    assert_eq!(list(&foreign, &grant.id, page(PageStart::Number(1))).await.items, []);
+    assert_eq!(
+        list(developer, &other.id, page(PageStart::Number(1))).await.items,
+        [all[3].clone()]
+    );
 }

@@ -124,7 +124,7 @@ case_list! {
         a_cursor_is_advanced_from_the_version_that_was_seen,
         developers_whose_chains_grew_are_found,
         activities_are_replaced_and_forgotten,
-        an_earlier_grant_is_one_of_the_same_pair,
+        the_first_grants_are_those_of_their_pair,
         a_rule_book_holds_what_was_put_into_it,
         what_is_over_is_removed_in_pieces,
     }
@@ -178,6 +178,7 @@ case_list! {
         a_block_is_revoked_once_and_by_its_developer,
         revocations_of_blocks_are_removed_by_age,
         a_root_key_is_needed_while_a_biscuit_of_it_lives,
+        what_was_handed_on_is_listed_newest_first,
     }
     authority {
         a_refresh_token_is_used_only_while_its_grant_is_in_force,

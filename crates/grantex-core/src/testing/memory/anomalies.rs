@@ -9,7 +9,8 @@ use crate::anomaly::custom::{CustomRule, Mute};
 use crate::anomaly::response::{PendingResponse, ResponsePolicy};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
-use crate::id::{AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, DeveloperId, GrantId};
+use crate::grant::Grant;
+use crate::id::{AnomalyId, AnomalyMuteId, AnomalyRuleId, DeveloperId, GrantId};
 use crate::page::{Page, PageRequest};
 use crate::store::{AnomalyCursor, AnomalyPosition, AnomalyReads, AnomalyWrites};
 
@@ -67,16 +68,20 @@ impl AnomalyReads for State {
         Ok(found.collect())
     }
 
-    async fn has_earlier_grant(
-        &mut self,
-        developer: &DeveloperId,
-        agent: &AgentId,
-        principal: &str,
-        before: &GrantId,
-    ) -> Result<bool, StoreError> {
-        Ok(self.grants.range(..before.clone()).any(|(_, row)| {
-            row.grant.developer_id == *developer && row.grant.agent_id == *agent && row.grant.principal_id == principal
-        }))
+    async fn first_grants(&mut self, developer: &DeveloperId, grants: &[GrantId]) -> Result<Vec<GrantId>, StoreError> {
+        let is_first = |grant: &Grant| {
+            !self.grants.range(..grant.id.clone()).any(|(_, earlier)| {
+                earlier.grant.developer_id == *developer
+                    && earlier.grant.agent_id == grant.agent_id
+                    && earlier.grant.principal_id == grant.principal_id
+            })
+        };
+        let known = grants.iter().filter_map(|id| self.grants.get(id)).map(|row| &row.grant);
+        let own = known.filter(|grant| grant.developer_id == *developer);
+        Ok(own
+            .filter(|grant| is_first(grant))
+            .map(|grant| grant.id.clone())
+            .collect())
     }
 
     async fn rule_book(&mut self, developer: &DeveloperId) -> Result<RuleBook, StoreError> {

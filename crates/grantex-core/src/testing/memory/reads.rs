@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
 use crate::event::history::EventQuery;
+use crate::grant::offline::OfflineDelegation;
 use crate::grant::{Ancestor, Grant, GrantFilter};
 use crate::id::{AgentId, AuditId, AuthRequestId, DeveloperId, EventId, GrantId, TokenId};
 use crate::page::{Cursor, Page, PageRequest};
@@ -277,9 +278,28 @@ impl TokenReads for State {
 
 #[async_trait]
 impl BlockReads for State {
-    async fn is_any_block_revoked(&mut self, developer: &DeveloperId, ids: &[String]) -> Result<bool, StoreError> {
-        let is_revoked = |id: &String| self.revoked_blocks.contains_key(&(developer.clone(), id.clone()));
-        Ok(ids.iter().any(is_revoked))
+    async fn revoked_blocks_among(
+        &mut self,
+        developer: &DeveloperId,
+        ids: &[String],
+    ) -> Result<Vec<String>, StoreError> {
+        let is_revoked = |id: &&String| self.revoked_blocks.contains_key(&(developer.clone(), (*id).clone()));
+        Ok(ids.iter().filter(is_revoked).cloned().collect())
+    }
+
+    async fn offline_delegations(
+        &mut self,
+        developer: &DeveloperId,
+        grant: &GrantId,
+        page: &PageRequest,
+    ) -> Result<Page<OfflineDelegation>, StoreError> {
+        let own = self.offline_delegations.values();
+        let wanted = own
+            .filter(|one| one.developer_id == *developer && one.grant_id == *grant)
+            .collect();
+        Ok(newest_first(wanted, page, |one| {
+            (one.first_seen_at.as_millis(), one.revocation_id.as_str())
+        }))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::authorize::AuthRequest;
 use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
+use crate::grant::offline::OfflineDelegation;
 use crate::grant::{Grant, GrantFilter, GrantState};
 use crate::id::{
     AgentId, AnomalyId, AnomalyMuteId, AnomalyRuleId, AuthRequestId, BundleId, DeliveryId, DeveloperId, GrantId,
@@ -35,6 +36,7 @@ pub(super) struct State {
     pub tokens: BTreeMap<TokenId, Token>,
     /// When blocks of Biscuits were revoked.
     pub revoked_blocks: BTreeMap<(DeveloperId, String), Timestamp>,
+    pub offline_delegations: BTreeMap<(DeveloperId, String), OfflineDelegation>,
     pub audit: BTreeMap<(DeveloperId, Chain, i64), AuditEntry>,
     pub events: BTreeMap<(DeveloperId, i64), EventRow>,
     pub keys: BTreeMap<String, StoredKey>,

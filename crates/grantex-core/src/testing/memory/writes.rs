@@ -8,6 +8,7 @@ use crate::authorize::{AuthRequest, AuthRequestState};
 use crate::clock::Timestamp;
 use crate::developer::Developer;
 use crate::error::StoreError;
+use crate::grant::offline::OfflineDelegation;
 use crate::grant::{GrantState, RevokedBy};
 use crate::id::{AgentId, AuthRequestId, DeveloperId, GrantId, TokenId, WebhookId};
 use crate::plan::Plan;
@@ -335,6 +336,21 @@ impl BlockWrites for State {
         let is_new = !self.revoked_blocks.contains_key(&place);
         self.revoked_blocks.entry(place).or_insert(now);
         Ok(is_new)
+    }
+
+    async fn insert_offline_delegation(
+        &mut self,
+        delegation: &OfflineDelegation,
+        limit: u32,
+    ) -> Result<bool, StoreError> {
+        let place = (delegation.developer_id.clone(), delegation.revocation_id.clone());
+        let of_grant = self.offline_delegations.values();
+        let count = of_grant.filter(|one| one.grant_id == delegation.grant_id).count();
+        if count >= index(limit) || self.offline_delegations.contains_key(&place) {
+            return Ok(false);
+        }
+        self.offline_delegations.insert(place, delegation.clone());
+        Ok(true)
     }
 }
 
