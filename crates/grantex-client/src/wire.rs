@@ -6,6 +6,7 @@ use std::time::Duration;
 use grantex_core::secret::Secret;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Response, redirect};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -222,6 +223,12 @@ pub(crate) async fn chunk(response: &mut Response, until: Instant) -> Result<Opt
 }
 
 impl Answer {
+    /// The body, which must be a JSON object: an array would be taken for the members in their order.
+    pub(crate) fn object<T: DeserializeOwned>(&self) -> Option<T> {
+        let body = self.body.expose().trim_ascii_start();
+        body.starts_with(b"{").then(|| serde_json::from_slice(body).ok())?
+    }
+
     /// The delay that `Retry-After` asks for (RFC 9110 §10.2.3), from `now` in seconds after 1970.
     pub(crate) fn retry_after(&self, now: Duration) -> Option<Duration> {
         let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

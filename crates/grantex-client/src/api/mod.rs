@@ -228,7 +228,7 @@ impl Client {
     }
 
     fn refusal(&self, answer: &Answer) -> ApiError {
-        let problem: Problem = serde_json::from_slice(answer.body.expose()).unwrap_or_default();
+        let problem: Problem = answer.object().unwrap_or_default();
         let cut = |text: String| text.chars().take(MAX_TEXT).collect::<String>();
         let now = Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0));
         let named = answer.headers.get("x-request-id").and_then(|value| value.to_str().ok());
@@ -264,7 +264,7 @@ fn may_repeat(failed: &ApiError, repeat: Repeat) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, ApiError> {
-    serde_json::from_slice(answer.body.expose()).map_err(|_| ApiError::Unreadable)
+    answer.object().ok_or(ApiError::Unreadable)
 }
 
 impl ClientBuilder {

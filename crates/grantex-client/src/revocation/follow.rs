@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use grantex_core::id::Random as _;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
 use crate::revocation::entries::{Entries, Sent, TooMany};
 use crate::revocation::feed::{FeedState, Shared, Transport};
 use crate::revocation::sse::{Frame, Parser};
-use crate::wire::{Answer, Ask, TransportError, chunk};
+use crate::wire::{Ask, TransportError, chunk};
 
 /// Bytes of a page at most: a thousand entries have some 400 KB.
 const MAX_PAGE: usize = 4 * 1024 * 1024;
@@ -148,7 +147,7 @@ impl Attempt<'_> {
         };
         let answer = self.shared.service.ask_until(&ask, MAX_PAGE, until).await?;
         self.accept(answer.status, || answer.retry_after(self.now()))?;
-        parse_page(&answer).ok_or(Ended::with(FeedState::Network))
+        answer.object().ok_or(Ended::with(FeedState::Network))
     }
 
     fn accept(&self, status: u16, wish: impl FnOnce() -> Option<Duration>) -> Result<(), Ended> {
@@ -251,12 +250,4 @@ impl Attempt<'_> {
             self.shared.change(|entries| entries.forget_ended(now));
         }
     }
-}
-
-fn parse_page(answer: &Answer) -> Option<Page> {
-    // An array would be taken for the members in their order.
-    let text: &RawValue = serde_json::from_slice(answer.body.expose()).ok()?;
-    text.get()
-        .starts_with('{')
-        .then(|| serde_json::from_str(text.get()).ok())?
 }

@@ -151,7 +151,7 @@ impl OnlineCheck {
         if answer.status != 200 {
             return None;
         }
-        let told: Status = serde_json::from_slice(answer.body.expose()).ok()?;
+        let told: Status = answer.object()?;
         match (told.revoked, told.status.as_deref()) {
             (false, Some("active")) => Some(Ok(())),
             // Whatever contradicts itself is no answer.
@@ -173,7 +173,7 @@ impl OnlineCheck {
             400 => return Some(Err(VerifyError::Malformed)),
             _ => return None,
         }
-        let told: Active = serde_json::from_slice(answer.body.expose()).ok()?;
+        let told: Active = answer.object()?;
         Some(if told.active {
             Ok(())
         } else {

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use crate::support::{ISSUER, ISSUING, JWKS, OTHER, claims, claims_with, id, publishing, root, verifier};
 
 async fn verdict(token: &str, needs: Requirements) -> Result<(), VerifyError> {
-    let verifier = verifier(&publishing().await, &ManualClock::default(), |builder| builder);
+    let service = publishing().await;
+    let verifier = verifier(&service, &ManualClock::default(), |builder| builder);
     verifier.verify(token, &needs).await.map(|_| ())
 }
 
 #[tokio::test]
 async fn both_formats_say_the_same() {
-    let verifier = verifier(&publishing().await, &ManualClock::default(), |builder| builder);
+    let service = publishing().await;
+    let verifier = verifier(&service, &ManualClock::default(), |builder| builder);
     for (token, format) in [
         (ISSUING.token(), TokenFormat::Jwt),
         (ISSUING.biscuit(), TokenFormat::Biscuit),
@@ -199,7 +201,8 @@ async fn a_token_must_allow_what_the_call_needs() {
 #[tokio::test]
 async fn a_biscuit_allows_what_is_left_after_all_blocks() {
     let clock = ManualClock::default();
-    let verifier = verifier(&publishing().await, &clock, |builder| builder);
+    let service = publishing().await;
+    let verifier = verifier(&service, &clock, |builder| builder);
     let narrowed = Attenuate::new(&ISSUING.biscuit())
         .unwrap()
         .scopes(["read"])
@@ -288,7 +291,8 @@ proptest! {
     fn no_text_is_taken_for_a_token(text in "[A-Za-z0-9_.=-]{0,80}", header in any::<[u8; 24]>()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let verifier = verifier(&publishing().await, &ManualClock::default(), |builder| builder);
+            let service = publishing().await;
+    let verifier = verifier(&service, &ManualClock::default(), |builder| builder);
             let odd = format!("{}.{}.{}", base64_of::encode(&String::from_utf8_lossy(&header)), text.replace('.', ""), "AAAA");
             for token in [&text, &odd] {
                 assert_eq!(verifier.verify(token, &Requirements::new()).await.err(), Some(VerifyError::Malformed));

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::signer::{Algorithm, Verifier};
 
-/// The longest modulus, in bytes: 8,192 bits, the most that the library verifies with.
-const MAX_MODULUS: usize = 1_024;
+/// The lengths of a modulus, in bytes: 2,048 bits (RFC 7518 §3.3) to 8,192, the most that the library verifies with. It takes keys of
+/// any length, and looks at this when it verifies.
+const MODULUS: std::ops::RangeInclusive<usize> = 256..=1_024;
 /// The longest public exponent, in bytes.
 const MAX_EXPONENT: usize = 8;
 /// Bytes of a coordinate of P-256.
@@ -71,10 +72,12 @@ impl Verifier for PublicKey {
 
 /// RFC 8017 §A.1.1: a sequence of modulus and exponent.
 fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<ParsedPublicKey> {
-    if modulus.len() > MAX_MODULUS || exponent.len() > MAX_EXPONENT {
+    let (modulus, exponent) = (digits(modulus), digits(exponent));
+    let is_short = modulus.len() == *MODULUS.start() && modulus.first().is_some_and(|first| first & 0x80 == 0);
+    if !MODULUS.contains(&modulus.len()) || is_short || !(1..=MAX_EXPONENT).contains(&exponent.len()) {
         return None;
     }
-    let members = [integer(modulus)?, integer(exponent)?].concat();
+    let members = [integer(modulus), integer(exponent)].concat();
     ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, element(SEQUENCE, &members)).ok()
 }
 
@@ -86,17 +89,21 @@ fn p256(x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
     ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [&[4], x, y].concat()).ok()
 }
 
-/// A positive integer: without leading zeros, but one when the highest bit would be a sign.
-fn integer(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The digits of a number, without leading zeros.
+fn digits(bytes: &[u8]) -> &[u8] {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    let digits = bytes.get(zeros..)?;
-    let is_signed = digits.first()? & 0x80 != 0;
+    bytes.get(zeros..).unwrap_or_default()
+}
+
+/// A positive integer: a zero stands before the digits when the highest bit would be a sign.
+fn integer(digits: &[u8]) -> Vec<u8> {
+    let is_signed = digits.first().is_some_and(|first| first & 0x80 != 0);
     let content = if is_signed {
         [&[0], digits].concat()
     } else {
         digits.to_vec()
     };
-    Some(element(INTEGER, &content))
+    element(INTEGER, &content)
 }
 
 /// Tag, length and content; contents here are shorter than 64 KiB.
@@ -157,9 +164,14 @@ mod tests {
         ] {
             assert!(!changed(name, value.clone()), "{name}: {value}");
         }
-        let short = json!({"kty": "RSA", "kid": "k", "n": "AQAB", "e": "AQAB"});
-        assert!(PublicKey::from_jwk(&short).is_none());
-        let long = json!({"kty": "RSA", "kid": "k", "n": "_".repeat(4_000), "e": "AQAB"});
-        assert!(PublicKey::from_jwk(&long).is_none());
+        let rsa = |n: String| PublicKey::from_jwk(&json!({"kty": "RSA", "kid": "k", "n": n, "e": "AQAB"})).is_some();
+        // 2,048 bits, then one less, and less with zeros before.
+        assert!(rsa(URL_SAFE_NO_PAD.encode([0xff; 256])));
+        assert!(!rsa(URL_SAFE_NO_PAD.encode([0x7f; 256])));
+        assert!(!rsa(URL_SAFE_NO_PAD.encode([vec![0; 200], vec![0xff; 100]].concat())));
+        for n in ["", "AQAB", "-a__"] {
+            assert!(!rsa(n.to_owned()), "{n}");
+        }
+        assert!(!rsa("_".repeat(4_000)));
     }
 }
