@@ -19,6 +19,11 @@ migrate *args:
 check: fmt-check lint layers
     cargo test --workspace --all-features --lib --bins
 
+# Run the examples of embedding
+[group('check')]
+examples:
+    for program in examples/embedding/src/bin/*.rs; do cargo run -q -p grantex-examples --bin "$(basename "$program" .rs)"; done
+
 # Everything CI runs: installs what is missing, starts PostgreSQL, runs every test
 [group('check')]
 test *args:

@@ -69,6 +69,7 @@ pub(crate) struct External {
 
 /// Numbers and names that flows go by.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Settings {
     /// The `iss` of every token: the base URL, without a trailing slash.
     pub issuer: String,
@@ -223,6 +224,33 @@ impl<S: Store> Builder<S> {
 
 impl<S: Store> Grantex<S> {
     /// Begins to build a service: its store, settings, keys, the sealer for what is kept encrypted, and randomness.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "testing", feature = "aws-lc"))]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    ///
+    /// use grantex_core::clock::Lifetime;
+    /// use grantex_core::testing::MemoryStore;
+    /// use grantex_core::token::crypto::{KeyPair, MasterKey, SystemEntropy};
+    /// use grantex_core::token::signer::{Algorithm, KeyRing};
+    /// use grantex_core::{Grantex, Settings};
+    ///
+    /// let store = MemoryStore::new();
+    /// let sealer = MasterKey::parse(&"5a".repeat(32))?; // In earnest: 32 secret bytes.
+    /// let (key, _) = KeyPair::generate(Algorithm::Es256)?; // In earnest: `KeyManager` keeps keys in the store.
+    /// let key = Arc::new(key);
+    /// let keys = KeyRing::new(key.clone(), key.clone(), vec![key]);
+    /// let mut settings = Settings::new("https://auth.example.com");
+    /// settings.max_grant_lifetime = Lifetime::days(30);
+    /// let grantex = Grantex::builder(store, settings, keys, sealer, SystemEntropy::default()).build();
+    /// assert_eq!(grantex.settings().issuer, "https://auth.example.com");
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "testing", feature = "aws-lc")))]
+    /// # fn main() {}
+    /// ```
     pub fn builder(
         store: S,
         settings: Settings,

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use actix_web::HttpMessage as _;
 use actix_web::http::header::AUTHORIZATION;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use grantex_core::developer::Developer;
 use grantex_core::secret::{Secret, SecretHash};
 use grantex_core::store::Store;
 
 use crate::call::Call;
 use crate::endpoint::{Access, AddressLimit};
 use crate::error::ApiError;
+use crate::known::KnownDeveloper;
 use crate::limit::{Bucket, Caller};
 
 /// Lets the caller of a route in, or says why not.
@@ -81,7 +84,20 @@ fn credential<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
     (!credential.is_empty() && !credential.contains(char::is_whitespace)).then_some(credential)
 }
 
+/// Lets in the developer whom the application around the routes knows; `None` when it named nobody.
+async fn known<S: Store>(call: &Call<S>) -> Result<Option<Developer>, ApiError> {
+    let known = call.request().extensions().get::<KnownDeveloper>().cloned();
+    let Some(known) = known else { return Ok(None) };
+    let found = call.read(call.grantex.developer(known.id().clone())).await?;
+    found
+        .map(Some)
+        .ok_or_else(|| ApiError::unauthorized("there is no such developer"))
+}
+
 async fn developer<S: Store>(call: &mut Call<S>, presented: Option<String>) -> Result<(), ApiError> {
+    if let Some(developer) = known(call).await? {
+        return admitted(call, developer);
+    }
     let address = Caller::address(call.client);
     // Asked before the look-up: after too many wrong keys even a right one tells nothing.
     if let Some(decision) = call.app.limiter.is_exhausted(Bucket::FailedKeys, address) {
@@ -98,9 +114,14 @@ async fn developer<S: Store>(call: &mut Call<S>, presented: Option<String>) -> R
         call.count(Bucket::FailedKeys, address)?;
         return Err(ApiError::unauthorized("the API key is not valid"));
     };
+    call.key = Some(presented);
+    admitted(call, developer)
+}
+
+/// Counts a developer's request.
+fn admitted<S: Store>(call: &mut Call<S>, developer: Developer) -> Result<(), ApiError> {
     let caller = Caller::developer(&developer.id);
     call.developer = Some(Arc::new(developer));
-    call.key = Some(presented);
     let bucket = match call.endpoint.limit {
         AddressLimit::Developer(bucket) => bucket,
         AddressLimit::Common | AddressLimit::Own(_) | AddressLimit::Exempt => Bucket::Developer,

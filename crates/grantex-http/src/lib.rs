@@ -4,6 +4,8 @@
 //! which gives it an id, applies limits in the order address, key, body, renders every error as `{message, code, requestId}`,
 //! and tells about it once: in one log line and one measurement. Handlers translate between JSON and the flows of
 //! [`grantex_core`], and do nothing else.
+//!
+//! An application that knows its callers by means of its own says who they are with [`KnownDeveloper`].
 
 mod answer;
 mod app;
@@ -16,6 +18,7 @@ mod error;
 mod etag;
 mod extract;
 mod feed;
+mod known;
 pub mod limit;
 mod observe;
 mod openapi;
@@ -29,6 +32,7 @@ pub use app::App;
 pub use boundary::collapse_leading_slashes;
 pub use client::{TrustProxy, TrustProxyError};
 pub use feed::{FeedNews, FeedSettings, Followers};
+pub use known::KnownDeveloper;
 pub use limit::RateLimits;
 pub use observe::{HttpObserver, Unmeasured};
 pub use ready::{Check, Readiness, ReadinessReport};

@@ -10,4 +10,5 @@ mod flows;
 mod forms;
 mod hostile;
 mod narrowing;
+mod public;
 mod support;

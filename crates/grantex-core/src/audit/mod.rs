@@ -6,7 +6,7 @@ mod log;
 mod verify;
 
 pub use log::{AuditError, AuditFilter, LogEntry};
-pub use verify::{BrokenEntry, ChainReport};
+pub use verify::{BrokenEntry, ChainReport, first_broken};
 
 use crate::clock::Timestamp;
 use crate::closed;

@@ -14,6 +14,7 @@ use crate::store::Store;
 
 /// Everything the consent page tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConsentRequest {
     /// The request.
     pub request: AuthRequest,
@@ -25,6 +26,7 @@ pub struct ConsentRequest {
 
 /// An approval.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Approved {
     /// The code.
     pub code: AuthCode,
@@ -36,6 +38,7 @@ pub struct Approved {
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Denied {
     /// Where the browser goes.
     pub redirect_uri: Option<String>,

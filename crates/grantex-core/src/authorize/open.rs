@@ -40,6 +40,7 @@ pub struct Authorize {
 
 /// A request that was opened.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Authorized {
     /// The request.
     pub request: AuthRequest,

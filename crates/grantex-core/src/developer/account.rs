@@ -29,6 +29,7 @@ pub struct Signup {
 
 /// A new account.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SignedUp {
     /// The developer.
     pub developer: Developer,
@@ -49,6 +50,7 @@ pub enum SignupError {
 
 /// A replaced key.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RotatedKey {
     /// The new API key: shown here and never again.
     pub api_key: Secret<String>,
@@ -123,6 +125,13 @@ impl<S: Store> Grantex<S> {
             return Ok(None);
         }
         self.store.developer_by_key(SecretHash::of(key)).await
+    }
+
+    /// A developer by id: for programs that know their callers by other means than API keys. One point read.
+    pub async fn developer(&self, id: DeveloperId) -> Result<Option<Developer>, StoreError> {
+        self.store
+            .read(move |tx| Box::pin(async move { tx.developer(&id).await }))
+            .await
     }
 
     /// Replaces the API key. The old one stops working with the commit.

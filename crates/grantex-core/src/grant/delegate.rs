@@ -100,6 +100,38 @@ impl<S: Store> Grantex<S> {
     ///
     /// Serialized with whatever ends the parent grant or stops an agent: either the child is made before and falls with its
     /// parent, or it is not made at all.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "testing", feature = "aws-lc"))]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use grantex_core::clock::Lifetime;
+    /// use grantex_core::grant::Delegate;
+    /// use grantex_core::scope::Scopes;
+    /// use grantex_core::testing::Sandbox;
+    /// use grantex_core::token::biscuit::TokenFormat;
+    ///
+    /// let sandbox = Sandbox::new().await;
+    /// let (grantex, ctx, developer) = (&sandbox.grantex, &sandbox.ctx, &sandbox.developer);
+    /// let parent = sandbox.issued().await;
+    /// let wish = Delegate {
+    ///     parent_token: parent.jwt.clone(),
+    ///     sub_agent_id: Some(sandbox.sub_agent.id.clone()),
+    ///     scopes: Scopes::parse_some(vec!["mail:read".to_owned()])?,
+    ///     expires_in: Lifetime::minutes(10),
+    ///     format: TokenFormat::Jwt,
+    /// };
+    /// let child = grantex.delegate(ctx, developer, wish).await?;
+    /// assert_eq!(child.grant.parent_grant_id, Some(parent.grant.id.clone()));
+    ///
+    /// // What ends the parent ends the child.
+    /// grantex.revoke_grant(ctx, developer, parent.grant.id).await?;
+    /// assert!(grantex.verify_token(ctx, developer, child.jwt.expose(), None).await?.is_err());
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "testing", feature = "aws-lc")))]
+    /// # fn main() {}
+    /// ```
     pub async fn delegate(
         &self,
         ctx: &Context,

@@ -47,6 +47,25 @@ impl<S: Store> Grantex<S> {
     ///
     /// Atomic, and visible to the very next verification on every replica. A grant that is revoked already is walked again, so
     /// that nothing active can survive below it; when nothing was, the answer is [`RevokeGrantError::NotFound`].
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "testing", feature = "aws-lc"))]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use grantex_core::testing::Sandbox;
+    /// use grantex_core::token::InvalidReason;
+    ///
+    /// let sandbox = Sandbox::new().await;
+    /// let (grantex, ctx, developer) = (&sandbox.grantex, &sandbox.ctx, &sandbox.developer);
+    /// let issued = sandbox.issued().await;
+    /// grantex.revoke_grant(ctx, developer, issued.grant.id).await?;
+    /// let verdict = grantex.verify_token(ctx, developer, issued.jwt.expose(), None).await?;
+    /// assert_eq!(verdict.err(), Some(InvalidReason::Revoked));
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "testing", feature = "aws-lc")))]
+    /// # fn main() {}
+    /// ```
     pub async fn revoke_grant(
         &self,
         ctx: &Context,

@@ -9,11 +9,15 @@ pub mod fixtures;
 mod memory;
 mod random;
 mod recorder;
+#[cfg(feature = "aws-lc")]
+mod sandbox;
 
 pub use clock::ManualClock;
 pub use memory::{MemoryStore, StoreFailure};
 pub use random::SeededRandom;
 pub use recorder::{LogLine, LogLines, Recorder};
+#[cfg(feature = "aws-lc")]
+pub use sandbox::Sandbox;
 
 use std::future::Future;
 use std::pin::{Pin, pin};

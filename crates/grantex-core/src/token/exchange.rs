@@ -99,6 +99,28 @@ impl<S: Store> Grantex<S> {
     /// Of several concurrent calls with the same code exactly one succeeds. A second use revokes the grant with all that was
     /// delegated from it, unless it comes within [`Settings::code_reuse_grace`](crate::Settings) and the grant's refresh token is unused:
     /// then it is taken for an impatient retry.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "testing", feature = "aws-lc"))]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use grantex_core::testing::Sandbox;
+    /// use grantex_core::token::ExchangeError;
+    ///
+    /// let sandbox = Sandbox::new().await;
+    /// let (grantex, ctx, developer) = (&sandbox.grantex, &sandbox.ctx, &sandbox.developer);
+    /// let exchange = sandbox.approved().await;
+    /// let issued = grantex.exchange_code(ctx, developer, exchange.clone()).await?;
+    /// assert_eq!(issued.grant.principal_id, "user-1");
+    ///
+    /// // A code works once.
+    /// let again = grantex.exchange_code(ctx, developer, exchange).await;
+    /// assert!(matches!(again, Err(ExchangeError::Reused)));
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "testing", feature = "aws-lc")))]
+    /// # fn main() {}
+    /// ```
     pub async fn exchange_code(
         &self,
         ctx: &Context,

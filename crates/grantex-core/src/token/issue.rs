@@ -16,6 +16,7 @@ use crate::token::{Token, claims, jwt};
 
 /// A grant's tokens as handed out.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct IssuedToken {
     /// The grant.
     pub grant: Grant,

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::signer::{Algorithm, KeyRing, SignError, Signer};
+use super::signer::{Algorithm, KeyRing, SignError, Signer, Verifier};
 use super::verified::VerifiedTokens;
 use crate::secret::Secret;
 
@@ -42,32 +42,83 @@ pub struct Authentic {
     pub claims: Map<String, Value>,
 }
 
+/// A token that was read and not verified: nothing in it may be believed but the name of the key to look for.
+#[derive(Debug)]
+pub struct Unverified<'a> {
+    header: Map<String, Value>,
+    algorithm: Algorithm,
+    message: &'a str,
+    payload: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> Unverified<'a> {
+    /// Reads the form; `None` for whatever cannot be a token: too long, other parts than three, a header that is no JSON object, has
+    /// `crit` (RFC 7515 §4.1.11), or names an algorithm that is not served.
+    pub fn parse(token: &'a str) -> Option<Self> {
+        if token.len() > MAX_TOKEN_LENGTH {
+            return None;
+        }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, payload) = message.split_once('.')?;
+        if payload.contains('.') {
+            return None;
+        }
+        let header: Map<String, Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+        if header.contains_key("crit") {
+            return None;
+        }
+        let algorithm = Algorithm::parse(header.get("alg")?.as_str()?)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        Some(Self {
+            header,
+            algorithm,
+            message,
+            payload,
+            signature,
+        })
+    }
+
+    /// The `kid`, which says where to look for the key.
+    pub fn key_id(&self) -> Option<&str> {
+        self.header.get("kid")?.as_str()
+    }
+
+    /// Whether the signature is this key's. The algorithm is the key's, never the token's choice.
+    pub fn is_signed_by(&self, key: &dyn Verifier) -> bool {
+        self.algorithm == key.algorithm() && key.verify(self.message.as_bytes(), &self.signature)
+    }
+
+    /// What the token says, once its signature was found good; `None` when its payload is no JSON object.
+    pub fn into_authentic(self) -> Option<Authentic> {
+        let typ = self.header.get("typ").and_then(Value::as_str).map(str::to_owned);
+        let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(self.payload).ok()?).ok()?;
+        Some(Authentic { typ, claims })
+    }
+}
+
 /// Checks form and signature; `None` for whatever is not a token of these keys.
 ///
-/// The algorithm is the key's, never the token's choice; a header with `crit` is refused (RFC 7515 §4.1.11). A signature that
-/// `verified` remembers is not checked again; its key must be among `keys` still.
+/// A signature that `verified` remembers is not checked again; its key must be among `keys` still.
 pub fn open(keys: &KeyRing, verified: &VerifiedTokens, token: &str) -> Option<Authentic> {
+    let parsed = Unverified::parse(token)?;
+    let key = keys.verifier(parsed.key_id()?)?;
+    if parsed.algorithm != key.algorithm() || !verified.check(token, || parsed.is_signed_by(&**key)) {
+        return None;
+    }
+    parsed.into_authentic()
+}
+
+/// Header and payload of a token, as it says them: anybody can write such a token. To show, never to decide by; `None` for what has not
+/// the form of a token, whatever its algorithm.
+pub fn read_unverified(token: &str) -> Option<(Map<String, Value>, Map<String, Value>)> {
     if token.len() > MAX_TOKEN_LENGTH {
         return None;
     }
-    let (message, signature) = token.rsplit_once('.')?;
-    let (header, payload) = message.split_once('.')?;
-    if payload.contains('.') {
-        return None;
+    let object = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+    let mut parts = token.split('.');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(header), Some(payload), Some(_), None) => Some((object(header)?, object(payload)?)),
+        _ => None,
     }
-    let header: Map<String, Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-    if header.contains_key("crit") {
-        return None;
-    }
-    let key = keys.verifier(header.get("kid")?.as_str()?)?;
-    if Algorithm::parse(header.get("alg")?.as_str()?)? != key.algorithm() {
-        return None;
-    }
-    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-    if !verified.check(token, || key.verify(message.as_bytes(), &signature)) {
-        return None;
-    }
-    let typ = header.get("typ").and_then(Value::as_str).map(str::to_owned);
-    let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    Some(Authentic { typ, claims })
 }

@@ -9,6 +9,8 @@ mod introspect;
 mod issue;
 pub mod jwt;
 pub mod pkce;
+#[cfg(feature = "aws-lc")]
+pub mod public_key;
 mod refresh;
 pub mod signer;
 pub mod verified;

@@ -23,6 +23,7 @@ use crate::token::{RevokeTokenError, TokenRecord, jwt};
 
 /// A token that is good.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct VerifiedToken {
     /// Its claims.
     pub claims: Claims,
@@ -135,6 +136,7 @@ impl RevocationStatus {
 
 /// The answer to a status question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StatusOfGrant {
     /// The state.
     pub status: RevocationStatus,
@@ -192,6 +194,27 @@ impl<S: Store> Grantex<S> {
     /// `audience`, when given, must equal the token's `aud`. A token may be verified any number of times. Costs one read, one
     /// more if the grant was delegated, and for a token that was not seen lately a signature check. A Biscuit that was handed on without
     /// the server is recorded when it is seen first, which is a write.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "testing", feature = "aws-lc"))]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use grantex_core::testing::Sandbox;
+    /// use grantex_core::token::InvalidReason;
+    ///
+    /// let sandbox = Sandbox::new().await;
+    /// let issued = sandbox.issued().await;
+    /// let verify = async |token: &str| sandbox.grantex.verify_token(&sandbox.ctx, &sandbox.developer, token, None).await;
+    ///
+    /// // The outer result is about the store, the inner one about the token.
+    /// let verified = verify(issued.jwt.expose()).await?.expect("the token is good");
+    /// assert_eq!(verified.claims.scopes, ["calendar:read", "mail:read"]);
+    /// assert_eq!(verify("no token").await?.err(), Some(InvalidReason::Malformed));
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "testing", feature = "aws-lc")))]
+    /// # fn main() {}
+    /// ```
     pub async fn verify_token(
         &self,
         ctx: &Context,

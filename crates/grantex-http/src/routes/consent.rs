@@ -81,6 +81,7 @@ impl From<ConsentRequest> for ConsentAnswer {
             request,
             developer,
             agent,
+            ..
         } = asked;
         Self {
             id: request.id.to_string(),

@@ -7,6 +7,7 @@ use actix_web::http::{Method, StatusCode};
 use grantex_core::clock::Timestamp;
 use grantex_core::event::filter::EventFilter;
 use grantex_core::event::history::{EventQuery, Position};
+use grantex_core::id::DeveloperId;
 use grantex_core::page::Page;
 use grantex_core::secret::SecretHash;
 use grantex_core::store::Store;
@@ -219,13 +220,24 @@ async fn open<S: Store>(call: &Call<S>, transport: StreamTransport, wish: Wish) 
     let beginning = call.read(app.grantex.resume_events(&developer.id, wish.after)).await?;
     let opening = Opening {
         transport,
-        key_hash: call.key.as_ref().map_or_else(|| SecretHash::of(""), |key| key.sha256()),
+        key_hash: key_in_force(call, &developer.id).await?,
         request_id: call.request_id.clone(),
         now: app.grantex.clock().monotonic(),
         beginning,
         filter: wish.filter,
     };
     Feed::open(app.clone(), seat, opening).ok_or_else(ApiError::draining)
+}
+
+/// The key with which the stream is opened; of a caller who is known without one, the key in force: the stream ends when it is replaced.
+async fn key_in_force<S: Store>(call: &Call<S>, developer: &DeveloperId) -> Result<SecretHash, ApiError> {
+    if let Some(key) = &call.key {
+        return Ok(key.sha256());
+    }
+    let heads = call.read(call.grantex.event_heads(vec![developer.clone()])).await?;
+    let head = heads.into_iter().next();
+    head.map(|head| head.key_hash)
+        .ok_or_else(|| ApiError::unauthorized("there is no such developer"))
 }
 
 fn not_a_handshake(error: HandshakeError) -> ApiError {

@@ -29,6 +29,7 @@ mod events;
 mod failures;
 mod grants;
 mod limits;
+mod mounted;
 mod oauth;
 mod openapi;
 mod operation;

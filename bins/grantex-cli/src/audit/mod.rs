@@ -1,0 +1,7 @@
+//! The audit log.
+
+mod export;
+mod pages;
+pub mod verify;
+
+pub use export::export;
