@@ -50,7 +50,7 @@ impl PublicRootKeys {
     /// Checks form, limits and every signature of a token; `None` for whatever is not a token of these keys, or says something in a
     /// later block that is not understood and so cannot be enforced. Time, audience and revocation are the caller's to look at.
     ///
-    /// Some 100 µs, and 60 more for each later block.
+    /// Costs a signature for the first block and one for each later one.
     pub fn open(&self, token: &str) -> Option<Chain> {
         let parsed = Parsed::of(token)?;
         let key = self.0.get(&parsed.key_number()?)?;
