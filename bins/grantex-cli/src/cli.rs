@@ -32,10 +32,16 @@ pub struct Cli {
 #[command(next_help_heading = "Service")]
 pub struct Service {
     /// The service's base URL.
-    #[arg(long, global = true, env = "GRANTEX_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "GRANTEX_URL", hide_env_values = true, value_name = "URL")]
     pub url: Option<String>,
     /// A file with the API key. Without it the key is taken from GRANTEX_API_KEY; never from the command line, which other users can see.
-    #[arg(long, global = true, env = "GRANTEX_API_KEY_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "GRANTEX_API_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub api_key_file: Option<PathBuf>,
     /// How long any answer may take.
     #[arg(long, global = true, default_value = "30s", value_name = "SPAN", value_parser = span)]

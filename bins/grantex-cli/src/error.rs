@@ -63,12 +63,17 @@ impl Failure {
 
     /// The process's exit code.
     pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+
+    const fn code(&self) -> u8 {
         match self {
-            Self::Closed => ExitCode::SUCCESS,
-            Self::No => ExitCode::from(1),
-            Self::Usage(_) | Self::Failed { .. } => ExitCode::from(2),
-            Self::Refused { status: 500.., .. } | Self::Unanswered(_) => ExitCode::from(4),
-            Self::Refused { .. } => ExitCode::from(3),
+            Self::Closed => 0,
+            Self::No => 1,
+            Self::Usage(_) | Self::Failed { .. } => 2,
+            Self::Refused { status: 400..=499, .. } => 3,
+            // A redirect, for example: whoever answered is not the service, or is in no state to answer.
+            Self::Refused { .. } | Self::Unanswered(_) => 4,
         }
     }
 
@@ -89,6 +94,23 @@ impl Failure {
                     .unwrap_or_default();
                 Some(format!("the service answered {status}: {message}{request}"))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_4xx_is_a_refusal() {
+        for (status, code) in [(302, 4), (400, 3), (429, 3), (499, 3), (500, 4), (600, 4)] {
+            let refused = Failure::Refused {
+                status,
+                message: String::new(),
+                request_id: None,
+            };
+            assert_eq!(refused.code(), code, "{status}");
         }
     }
 }

@@ -19,24 +19,37 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use cli::{AuditCommand, Cli, Command, EventsCommand, GrantsCommand, TokenCommand};
+use cli::{AuditCommand, Cli, Command, EventsCommand, GrantsCommand, Shown, TokenCommand, When};
 use client::Client;
 use error::Failure;
 use output::Output;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // It would be repeated on the terminal, and in logs.
+        Err(error) if error.use_stderr() && input::holds_a_secret(&error.to_string()) => {
+            let shown = Shown {
+                json: false,
+                color: When::Never,
+            };
+            return failed(&Failure::Usage(input::MISPLACED.to_owned()), &Output::new(&shown));
+        }
+        Err(error) => error.exit(),
+    };
     let output = Output::new(&cli.shown);
     match run(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if let Some(text) = failure.text() {
-                // Where standard error is gone there is nobody to tell.
-                output.complain(&text);
-            }
-            failure.exit_code()
-        }
+        Err(failure) => failed(&failure, &output),
     }
+}
+
+fn failed(failure: &Failure, output: &Output) -> ExitCode {
+    if let Some(text) = failure.text() {
+        // Where standard error is gone there is nobody to tell.
+        output.complain(&text);
+    }
+    failure.exit_code()
 }
 
 fn run(cli: Cli, output: &Output) -> Result<(), Failure> {

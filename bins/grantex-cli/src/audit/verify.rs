@@ -1,7 +1,9 @@
 //! `audit verify`: recomputes hash chains, of an export or of what the service answers.
 //!
-//! An export proves that nothing in it was changed, taken out or put in between. It cannot prove that nothing is missing at its end: the
-//! report names the last entry of each chain, which can be compared with what the service, or an earlier export, says.
+//! An export proves that nothing in it that is hashed was changed, and that nothing was taken out or put in between. Not hashed are
+//! `traceId`, the name of the chain and `sequence`; the last is checked against the entry before it, so that a whole chain has its numbers and
+//! a part of one could be renumbered. It cannot prove that nothing is missing at its end: the report names the last entry of each chain,
+//! which can be compared with what the service, or an earlier export, says.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -41,6 +43,8 @@ pub fn verify_file(options: &VerifyAudit, output: &Output) -> Result<(), Failure
 /// Verifies what the service answers.
 pub async fn verify_online(client: &Client, options: &VerifyAudit, output: &Output) -> Result<(), Failure> {
     let mut verifier = Verifier::new(options.partial);
+    // The service says that there is nothing; a file that lost everything looks the same.
+    verifier.is_empty_allowed = true;
     'chains: for chain in options.chain.each() {
         let mut pages = Pages::new(client, *chain, None, None);
         while let Some(entries) = pages.next().await? {
@@ -77,7 +81,7 @@ fn read(mut source: impl BufRead, verifier: &mut Verifier) -> Result<(), Failure
     }
 }
 
-/// An entry as it is served, and as it must be: every member that the hash covers, once.
+/// An entry as it is served, and as it must be: every member that the hash covers or that says where the entry belongs, once.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Exported {
@@ -140,6 +144,7 @@ struct Seen {
 /// Takes entries one after another; of each chain it keeps the last.
 struct Verifier {
     is_partial_allowed: bool,
+    is_empty_allowed: bool,
     line: u64,
     chains: BTreeMap<(String, Chain), Seen>,
     broken: Option<((String, Chain), Broken)>,
@@ -150,6 +155,7 @@ impl Verifier {
     const fn new(is_partial_allowed: bool) -> Self {
         Self {
             is_partial_allowed,
+            is_empty_allowed: is_partial_allowed,
             line: 0,
             chains: BTreeMap::new(),
             broken: None,
@@ -200,7 +206,12 @@ impl Verifier {
     }
 
     fn is_good(&self) -> bool {
-        self.broken.is_none() && self.malformed.is_none()
+        self.broken.is_none() && self.malformed.is_none() && !self.is_empty()
+    }
+
+    /// Whether there is nothing of which anything could be said, and that is not what was asked for.
+    fn is_empty(&self) -> bool {
+        self.chains.is_empty() && !self.is_empty_allowed
     }
 
     fn tell(&self, output: &Output) -> Result<(), Failure> {
@@ -231,6 +242,7 @@ impl Verifier {
                 "entryId": broken.entry.as_ref().map(|(id, _)| id), "sequence": broken.entry.as_ref().map(|(_, seq)| seq),
             }),
             (None, Some(line)) => json!({"line": line, "reason": "malformed"}),
+            (None, None) if self.is_empty() => json!({"line": null, "reason": "no entries"}),
             (None, None) => Value::Null,
         };
         json!({"valid": self.is_good(), "chains": chains, "broken": broken})
@@ -262,6 +274,7 @@ impl Verifier {
                 output.toned(Tone::Bad, &place)
             }
             (None, Some(line)) => output.toned(Tone::Bad, &format!("line {line} is no audit entry")),
+            (None, None) if self.is_empty() => output.toned(Tone::Bad, "there are no entries"),
             (None, None) if self.chains.is_empty() => "there are no entries".to_owned(),
             (None, None) => output.toned(Tone::Good, "every chain is intact"),
         };

@@ -137,11 +137,25 @@ fn what_is_no_entry_is_told_with_its_line() {
             "{bad}"
         );
     }
-    let nothing = verify("", &[]);
-    assert_eq!(
-        (nothing.code, verdict(&nothing)),
-        (0, json!({"valid": true, "chains": [], "broken": null}))
-    );
+}
+
+#[test]
+fn nothing_is_no_intact_chain() {
+    for nothing in ["", "\n \n"] {
+        let report = verify(nothing, &[]);
+        let broken = json!({"line": null, "reason": "no entries"});
+        assert_eq!(
+            (report.code, verdict(&report)),
+            (1, json!({"valid": false, "chains": [], "broken": broken}))
+        );
+        let shown = run(&["audit", "verify", "-"], nothing);
+        assert_eq!((shown.code, shown.out.as_str()), (1, "there are no entries\n"));
+        let report = verify(nothing, &["--partial"]);
+        assert_eq!(
+            (report.code, verdict(&report)),
+            (0, json!({"valid": true, "chains": [], "broken": null}))
+        );
+    }
 }
 
 #[test]

@@ -45,6 +45,24 @@ fn a_key_may_stand_in_a_file() {
 }
 
 #[test]
+fn a_key_where_the_name_of_its_file_belongs_is_not_repeated() {
+    for key in ["gx_live_canary", "Bearer gx_test_canary", " gx_live_canary\n"] {
+        let mut by_variable = command(&["grants", "list", "--url", "https://auth.example"]);
+        by_variable.env("GRANTEX_API_KEY_FILE", key);
+        let mut by_option = command(&["grants", "list", "--api-key-file", key]);
+        by_option.env("GRANTEX_URL", "https://auth.example");
+        for listing in [by_variable, by_option] {
+            let said = Ended::of(listing, "").bad(2);
+            assert!(said.contains("is the name of a file, not the key"), "{said}");
+            assert!(!said.contains("canary"), "{said}");
+        }
+        let mut help = command(&["grants", "list", "--help"]);
+        help.env("GRANTEX_API_KEY_FILE", key);
+        assert!(!Ended::of(help, "").good().contains("canary"));
+    }
+}
+
+#[test]
 fn a_wrong_key_is_refused_and_never_told() {
     let service = Service::start();
     for key in ["canary-key-0123456789", "canary\nkey-0123456789"] {

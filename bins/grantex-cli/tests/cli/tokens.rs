@@ -91,6 +91,32 @@ fn a_token_on_the_command_line_is_refused_and_not_repeated() {
         assert!(said.contains("does not belong on the command line"), "{said}");
         assert!(!said.contains(jwt_of(&service)));
     }
+    let token = jwt_of(&service);
+    for argument in [
+        format!("Bearer {token}"),
+        format!("bearer  {token}\n"),
+        format!(" {token} "),
+    ] {
+        let said = run(&["token", "inspect", &argument], "").bad(2);
+        assert!(said.contains("does not belong on the command line"), "{said}");
+        assert!(!said.contains(token));
+    }
+    let surplus: [&[&str]; 5] = [
+        &["token", "inspect", "file", token],
+        &["token", "inspect", "Bearer", token],
+        &["token", token],
+        &["grants", "list", "gx_live_canary"],
+        &["token", "inspect", "gx_live_canary"],
+    ];
+    for arguments in surplus {
+        let ended = run(arguments, "");
+        assert_eq!(ended.out, "");
+        let said = ended.bad(2);
+        assert!(said.contains("does not belong on the command line"), "{said}");
+        assert!(!said.contains(token) && !said.contains("canary"), "{said}");
+    }
+    let said = run(&["token", "inspect", "file", "other"], "").bad(2);
+    assert!(said.contains("'other'"), "what is no secret is named: {said}");
 }
 
 #[test]

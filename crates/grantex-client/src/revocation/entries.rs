@@ -26,9 +26,14 @@ pub(crate) struct Sent {
     expires_at: Value,
 }
 
-/// More entries than may be kept: then nobody can say any more what is not among them.
+/// Why an entry cannot be taken in. Then nobody can say any more what is not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooMany;
+pub(crate) enum Unusable {
+    /// More entries than may be kept.
+    TooMany,
+    /// It does not say what it is about.
+    Nameless,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -91,14 +96,17 @@ impl Entries {
 
     /// Applies what was sent. An entry that is older than what is known of the same id changes nothing, so that a history that is
     /// sent again does not make a revocation forgotten; and what is revoked stays so.
-    pub(crate) fn apply(&mut self, sent: Sent, now: Timestamp) -> Result<(), TooMany> {
+    pub(crate) fn apply(&mut self, sent: Sent, now: Timestamp) -> Result<(), Unusable> {
         let action = sent.action.as_deref().unwrap_or_default();
         // Without an end that can be read: for good.
         let ends_at = sent.expires_at.as_str().and_then(Timestamp::parse_rfc3339);
         let (of_tokens, id) = match (action, sent.grant_id, sent.jti) {
             ("token_revoked", _, Some(jti)) => (true, jti),
-            ("token_revoked", _, None) | (_, None, _) => return Ok(()),
+            // An action of tomorrow may be about a token.
+            ("token_revoked", _, None) | (_, None, None) => return Err(Unusable::Nameless),
+            ("suspended" | "resumed" | "revoked", None, _) => return Err(Unusable::Nameless),
             (_, Some(grant), _) => (false, grant),
+            (_, None, Some(jti)) => (true, jti),
         };
         let known = if of_tokens { &mut self.tokens } else { &mut self.grants };
         if let Some(entry) = known.get(&*id)
@@ -128,7 +136,11 @@ impl Entries {
         if self.len() > self.limit {
             self.forget_ended(now);
         }
-        if self.len() > self.limit { Err(TooMany) } else { Ok(()) }
+        if self.len() > self.limit {
+            Err(Unusable::TooMany)
+        } else {
+            Ok(())
+        }
     }
 
     /// Drops what is over.
@@ -274,7 +286,7 @@ mod tests {
         entries.apply(change(2, "revoked", "a"), NOW).unwrap();
         let later = NOW.plus(Lifetime::minutes(11));
         assert_eq!(entries.apply(change(3, "revoked", "b"), later), Ok(()));
-        assert_eq!(entries.apply(change(4, "revoked", "c"), later), Err(TooMany));
+        assert_eq!(entries.apply(change(4, "revoked", "c"), later), Err(Unusable::TooMany));
     }
 
     #[test]

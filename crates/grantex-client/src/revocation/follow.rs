@@ -7,7 +7,7 @@ use grantex_core::id::Random as _;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use crate::revocation::entries::{Entries, Sent, TooMany};
+use crate::revocation::entries::{Entries, Sent, Unusable};
 use crate::revocation::feed::{FeedState, Shared, Transport};
 use crate::revocation::sse::{Frame, Parser};
 use crate::wire::{Ask, TransportError, chunk};
@@ -25,11 +25,12 @@ const TIDIED_EACH: Duration = Duration::from_secs(60);
 /// The longest pause that a service can ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
 
-/// A page of a snapshot, or changes. Everything may be missing.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// A page of a snapshot, or changes. Something else with status 200, as a gateway may answer, must not pass for an empty page.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Page {
     entries: Vec<Sent>,
+    #[serde(default)]
     next_page_token: Option<String>,
     cursor: i64,
 }
@@ -53,9 +54,13 @@ impl From<TransportError> for Ended {
     }
 }
 
-impl From<TooMany> for Ended {
-    fn from(_: TooMany) -> Self {
-        Self::with(FeedState::TooMany)
+impl From<Unusable> for Ended {
+    fn from(why: Unusable) -> Self {
+        Self::with(match why {
+            Unusable::TooMany => FeedState::TooMany,
+            // It may be any revocation; the next snapshot has it again.
+            Unusable::Nameless => FeedState::Network,
+        })
     }
 }
 
@@ -231,7 +236,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn apply(&self, sent: Vec<Sent>) -> Result<(), TooMany> {
+    fn apply(&self, sent: Vec<Sent>) -> Result<(), Unusable> {
         if sent.is_empty() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Authority that was handed on without the server: a holder of a Biscuit appended a block that names another agent. The server
 //! learns of it when the token is first presented here, and from then on it is part of what is known of the grant.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -228,9 +228,20 @@ impl<S: Store> Grantex<S> {
                     ids.sort_unstable();
                     ids.dedup();
                     let revoked = tx.revoked_blocks_among(&developer, &ids).await?;
+                    let tokens: BTreeSet<&TokenId> = found.items.iter().map(|one| &one.token_id).collect();
+                    let mut over = BTreeSet::new();
+                    for id in tokens {
+                        let record = tx.token(id).await?;
+                        if record.is_some_and(|record| record.token.revoked_at.is_some()) {
+                            over.insert(id.clone());
+                        }
+                    }
                     let status = grant.status(now);
                     Ok(Some(found.map(|one| {
-                        let status = one.status(status, &revoked, now);
+                        let status = match over.contains(&one.token_id) {
+                            true => GrantStatus::Revoked,
+                            false => one.status(status, &revoked, now),
+                        };
                         (one, status)
                     })))
                 })

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::feed::BEYOND;
 use super::{RevocationAction, RevocationEntry, RevocationHead};
 use crate::agent::{Agent, AgentStatus};
 use crate::clock::Timestamp;
@@ -182,7 +183,7 @@ impl Changes {
                     (action, id.to_string(), end.expires_at)
                 }
             };
-            if expires_at > now {
+            if expires_at.plus(BEYOND) > now {
                 entries.push(head.append(developer, action, subject, expires_at, now));
             }
         }

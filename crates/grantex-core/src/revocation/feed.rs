@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{FeedHead, RevocationAction, RevocationEntry, RevocationHead, Wanted};
-use crate::clock::Timestamp;
+use crate::clock::{Lifetime, Timestamp};
 use crate::error::StoreError;
 use crate::grantex::Grantex;
 use crate::id::{DeveloperId, GrantId};
@@ -11,6 +11,9 @@ use crate::store::{Reads, Store};
 
 /// Entries of one answer at most.
 pub const PAGE: u32 = 1_000;
+/// How long entries count beyond the end of what they are about: verifiers whose clocks may be late let tokens live a little longer, and
+/// must not forget a revocation before.
+pub(super) const BEYOND: Lifetime = Lifetime::minutes(10);
 /// The longest text of a position.
 const MAX_DIGITS: usize = 18;
 
@@ -103,7 +106,7 @@ impl<S: Store> Grantex<S> {
                         cursor: head.seq,
                         after: 0,
                     });
-                    let wanted = Wanted::InForce(now);
+                    let wanted = Wanted::InForce(now.minus(BEYOND));
                     let entries = tx.revocations_after(&developer, place.after, wanted, PAGE).await?;
                     let is_full = entries.len() >= PAGE as usize;
                     let last = entries.last().filter(|_| is_full).map(|entry| entry.seq);

@@ -227,15 +227,17 @@ async fn changes<S: Store>(
         true => None,
         false => app.streams.follow(&developer.id, Kind::Poll, limit).ok(),
     };
-    // Before the first read: what is told meanwhile must not be missed.
+    // `told` is taken before each read: what is told meanwhile must not be missed.
     let mut seen = seat.as_ref().map(|seat| seat.channel().seen());
     let deadline = Instant::now() + wait;
     loop {
+        let told = seen
+            .as_mut()
+            .map_or(since, |seen| seen.borrow_and_update().told.max(since));
         let found = read(call, call.grantex.revocations_since(&developer.id, since)).await?;
         let (Some(seen), true) = (&mut seen, found.entries.is_empty() && found.cursor == since) else {
             return Ok(found);
         };
-        let told = seen.borrow_and_update().told.max(since);
         let began = app.grantex.clock().monotonic();
         let news = timeout_at(deadline, seen.wait_for(|seen| seen.told > told || seen.is_closed)).await;
         call.idle += app.grantex.clock().monotonic().saturating_sub(began);

@@ -178,6 +178,7 @@ async fn housekeeping(notes: Notes, keys: KeyManager<AnyStore>, mut stopping: wa
         }
         // In earnest: log what fails. Whatever was not done is done at the next beat.
         let _ = notes.grantex.sweep_expired().await;
+        let _ = notes.grantex.spread_revocations(&notes.context()).await;
         let _ = notes.grantex.clear_deleted_agents(&notes.context()).await;
         let _ = notes.grantex.janitor(&Retention::default()).await;
         if keys.prune().await.is_ok()
