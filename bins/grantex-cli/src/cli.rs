@@ -135,7 +135,7 @@ pub struct VerifyToken {
     /// The file that holds the token; standard input without it, or with `-`.
     #[arg(value_name = "FILE")]
     pub token: Option<String>,
-    /// Who must have issued it, such as https://auth.example.com: the token's `iss`, and where its keys are published.
+    /// Who must have issued it, such as `https://auth.example.com`: the token's `iss`, and where its keys are published.
     #[arg(long, value_name = "URL")]
     pub issuer: String,
     /// Where the keys are asked for, when the issuer is reached under another address from here.
