@@ -86,7 +86,7 @@ def test_what_was_handed_on_offline_shows_in_the_tree_the_audit_and_the_metrics(
     assert [one["revocationId"] for one in found] == second.revocation_ids[1:]
     assert "parentRevocationId" not in found[0] and found[1]["parentRevocationId"] == found[0]["revocationId"]
     assert all(one["scopes"] == ["calendar:read"] and one["grantId"] == answer["grantId"] for one in found)
-    entries = developer.http.get("/v1/audit", params={"chain": "server"}).json()["entries"]
+    entries = developer.http.get("/v1/audit/entries", params={"chain": "server"}).json()["entries"]
     told = [entry for entry in entries if entry["action"] == "grantex.token.delegated_offline"]
     assert {entry["metadata"]["delegatedTo"] for entry in told} == {"did:web:first.example", f"did:grantex:{agent}"}
     page = developer.http.get(path, params={"pageSize": 1}).json()
