@@ -146,7 +146,8 @@ def test_a_receiver_knows_either_secret_while_one_is_replaced(program, recorder,
     sandbox.issue()
     after = recorder.wait_for(6)[4]
 
-    assert len(wait_until(lambda: receiver.said("taken")[5:] and receiver.said("taken"), "six events")) == 6
+    # At least once: on a busy machine one may come twice.
+    wait_until(lambda: len(set(receiver.said("taken"))) == 6, "six events")
     assert not receiver.said("refused"), "whoever knows both never misses an event"
 
     old, new = program(OLD, name="old"), program(NEW, name="new")
