@@ -66,6 +66,33 @@ pub(crate) struct Reach {
     pub(crate) deadline: Duration,
 }
 
+/// The settings of [`Reach`] that every builder has: its deadline, a certificate file, and plain `http`, each documented by what it means there.
+macro_rules! reach_settings {
+    ($(#[$deadline:meta])+ deadline, $(#[$http:meta])+ allow_insecure_http) => {
+        $(#[$deadline])+
+        #[must_use]
+        pub const fn deadline(mut self, deadline: std::time::Duration) -> Self {
+            self.reach.deadline = deadline;
+            self
+        }
+
+        /// Certificates to trust besides those of the machine, in PEM form.
+        #[must_use]
+        pub fn ca_file(mut self, file: impl Into<std::path::PathBuf>) -> Self {
+            self.reach.ca_file = Some(file.into());
+            self
+        }
+
+        $(#[$http])+
+        #[must_use]
+        pub const fn allow_insecure_http(mut self) -> Self {
+            self.reach.is_insecure_allowed = true;
+            self
+        }
+    };
+}
+pub(crate) use reach_settings;
+
 /// A service that can be asked. Clones share connections.
 #[derive(Clone)]
 pub(crate) struct Service {

@@ -9,7 +9,6 @@ mod grants;
 mod read;
 mod tokens;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ pub use read::{Page, Paging};
 pub use tokens::{ExchangeRequest, Introspection, RefreshRequest, Tokens, Verdict};
 
 use crate::secure::SetupError;
-use crate::wire::{Answer, Ask, Reach, Service, TransportError};
+use crate::wire::{Answer, Ask, Reach, Service, TransportError, reach_settings};
 
 /// Bytes of an answer at most: a page of a thousand grants with the most and longest scopes is longer; ask for fewer then.
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -268,25 +267,11 @@ fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, ApiError> {
 }
 
 impl ClientBuilder {
-    /// How long a call may take, repetitions included; 10 seconds by default.
-    #[must_use]
-    pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.reach.deadline = deadline;
-        self
-    }
-
-    /// Certificates to trust besides those of the machine, in PEM form.
-    #[must_use]
-    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
-        self.reach.ca_file = Some(file.into());
-        self
-    }
-
-    /// Allows plain `http` to other machines: whoever is between can then read the API key and all tokens.
-    #[must_use]
-    pub const fn allow_insecure_http(mut self) -> Self {
-        self.reach.is_insecure_allowed = true;
-        self
+    reach_settings! {
+        /// How long a call may take, repetitions included; 10 seconds by default.
+        deadline,
+        /// Allows plain `http` to other machines: whoever is between can then read the API key and all tokens.
+        allow_insecure_http
     }
 
     /// The client. Asks nothing yet.

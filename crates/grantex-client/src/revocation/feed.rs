@@ -1,6 +1,5 @@
 //! A copy of what is revoked, kept current in the background.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::revocation::follow;
 use crate::revocation::refusals::Refusals;
 use crate::secure::SetupError;
 use crate::verify::{Opened, VerifyError};
-use crate::wire::{Reach, Service};
+use crate::wire::{Reach, Service, reach_settings};
 
 /// What was never fresh.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -280,25 +279,11 @@ impl FeedBuilder {
         self
     }
 
-    /// How long a page of a snapshot may take; 10 seconds by default.
-    #[must_use]
-    pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.reach.deadline = deadline;
-        self
-    }
-
-    /// Certificates to trust besides those of the machine, in PEM form.
-    #[must_use]
-    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
-        self.reach.ca_file = Some(file.into());
-        self
-    }
-
-    /// Allows plain `http` to other machines: whoever is between can then read the API key, and hide revocations.
-    #[must_use]
-    pub const fn allow_insecure_http(mut self) -> Self {
-        self.reach.is_insecure_allowed = true;
-        self
+    reach_settings! {
+        /// How long a page of a snapshot may take; 10 seconds by default.
+        deadline,
+        /// Allows plain `http` to other machines: whoever is between can then read the API key, and hide revocations.
+        allow_insecure_http
     }
 
     /// Another clock.

@@ -1,7 +1,6 @@
 //! Asking the service for each call.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::secure::SetupError;
 use crate::verify::{Opened, VerifyError};
-use crate::wire::{Ask, Reach, Service};
+use crate::wire::{Ask, Reach, Service, reach_settings};
 
 /// Bytes of an answer at most: what is told of a Biscuit lists its blocks.
 const MAX_BODY: usize = 1024 * 1024;
@@ -193,13 +192,6 @@ fn refusal(reason: Option<&str>) -> VerifyError {
 }
 
 impl OnlineBuilder {
-    /// How long a question may take, waiting for others included; 2 seconds by default.
-    #[must_use]
-    pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.reach.deadline = deadline;
-        self
-    }
-
     /// How many questions may be asked at the same time; 64 by default.
     #[must_use]
     pub const fn concurrent_questions(mut self, count: usize) -> Self {
@@ -214,18 +206,11 @@ impl OnlineBuilder {
         self
     }
 
-    /// Certificates to trust besides those of the machine, in PEM form.
-    #[must_use]
-    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
-        self.reach.ca_file = Some(file.into());
-        self
-    }
-
-    /// Allows plain `http` to other machines: whoever is between can then read the API key, and make up answers.
-    #[must_use]
-    pub const fn allow_insecure_http(mut self) -> Self {
-        self.reach.is_insecure_allowed = true;
-        self
+    reach_settings! {
+        /// How long a question may take, waiting for others included; 2 seconds by default.
+        deadline,
+        /// Allows plain `http` to other machines: whoever is between can then read the API key, and make up answers.
+        allow_insecure_http
     }
 
     /// The check. Asks nothing yet.

@@ -1,6 +1,5 @@
 //! Making a verifier.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::revocation::RevocationCheck;
 use crate::secure::SetupError;
 use crate::verify::memory::Memory;
 use crate::verify::{Parts, Verifier};
-use crate::wire::{Reach, Service};
+use crate::wire::{Reach, Service, reach_settings};
 
 /// The longest leeway: beyond it, an end would not mean much.
 const LONGEST_LEEWAY: Duration = Duration::from_secs(10 * 60);
@@ -110,25 +109,11 @@ impl VerifierBuilder {
         self
     }
 
-    /// How long fetching keys may take; 5 seconds by default.
-    #[must_use]
-    pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.reach.deadline = deadline;
-        self
-    }
-
-    /// Certificates to trust besides those of the machine, in PEM form.
-    #[must_use]
-    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
-        self.reach.ca_file = Some(file.into());
-        self
-    }
-
-    /// Allows plain `http` to other machines: whoever is between can then make up keys.
-    #[must_use]
-    pub const fn allow_insecure_http(mut self) -> Self {
-        self.reach.is_insecure_allowed = true;
-        self
+    reach_settings! {
+        /// How long fetching keys may take; 5 seconds by default.
+        deadline,
+        /// Allows plain `http` to other machines: whoever is between can then make up keys.
+        allow_insecure_http
     }
 
     /// Another clock.
