@@ -494,6 +494,26 @@ async fn what_was_handed_on_without_the_server_is_recorded_when_it_is_seen() {
 }
 
 #[tokio::test]
+async fn what_was_handed_on_ends_with_its_token() {
+    let world = World::new().await;
+    let issued = world.issue(TokenFormat::Biscuit).await;
+    world
+        .verify(&append(issued.jwt.expose(), r#"agent("did:web:sub.example");"#))
+        .await
+        .unwrap();
+    let ctx = world.ctx();
+    let revoked = world
+        .grantex
+        .revoke_access_token(&ctx, &world.developer, issued.token_id.as_str());
+    revoked.await.unwrap();
+    let found = world.handed_on(&issued.grant.id).await;
+    assert_eq!(
+        found.iter().map(|(_, status)| *status).collect::<Vec<_>>(),
+        [GrantStatus::Revoked]
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_recorded_is_recorded_the_next_time() {
     let world = World::new().await;
     let issued = world.issue(TokenFormat::Biscuit).await;

@@ -278,6 +278,27 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_about_whatever_it_names_and_one_that_names_nothing_cannot_be_used() {
+        let mut entries = Entries::new(9);
+        let tomorrow = sent(json!({"seq": 1, "action": "token_frozen", "jti": "t"}));
+        assert_eq!(entries.apply(tomorrow, NOW), Ok(()));
+        assert_eq!(state(&entries, "", "t"), Some(State::Revoked));
+        for value in [
+            json!({"seq": 2, "action": "revoked"}),
+            json!({"seq": 2, "action": "suspended", "jti": "t"}),
+            json!({"seq": 2, "action": "token_revoked", "grantId": "g"}),
+            json!({"seq": 2}),
+        ] {
+            assert_eq!(
+                entries.apply(sent(value.clone()), NOW),
+                Err(Unusable::Nameless),
+                "{value}"
+            );
+        }
+        assert_eq!(entries.len(), 1);
+    }
+
+    #[test]
     fn entries_are_bounded_and_those_that_are_over_make_room() {
         let mut entries = Entries::new(2);
         let end = NOW.plus(Lifetime::minutes(1)).to_string();

@@ -325,6 +325,12 @@ async fn pages_without_end_and_nonsense_are_given_up() {
         "null",
         r#"{"entries":[{}]}"#,
         r#"{"entries":7}"#,
+        // What a gateway may answer with status 200 is no empty snapshot.
+        "{}",
+        r#"{"error":"maintenance"}"#,
+        r#"{"entries":[]}"#,
+        r#"{"cursor":7}"#,
+        r#"{"entries":[{"seq":1,"action":"revoked"}],"cursor":1}"#,
         r#"{"cursor":"x"}"#,
     ] {
         let body = body.to_owned();

@@ -149,6 +149,36 @@ async fn a_cascade_tells_of_every_grant_until_its_end() {
 }
 
 #[tokio::test]
+async fn verifiers_whose_clock_is_late_still_find_what_has_ended() {
+    let world = World::new().await;
+    let agent = world.agent(&[]).await;
+    let (before, after) = (
+        world.issue(&agent, &["read"]).await,
+        world.issue(&agent, &["read"]).await,
+    );
+    let revoke = async |token: &IssuedToken| {
+        let (ctx, grant) = (world.ctx(), token.grant.id.clone());
+        world.grantex.revoke_grant(&ctx, &world.developer, grant).await.unwrap();
+    };
+    let found = async || {
+        let page = world
+            .grantex
+            .revocation_snapshot(&world.developer.id, None)
+            .await
+            .unwrap();
+        page.entries.into_iter().map(|entry| entry.subject).collect::<Vec<_>>()
+    };
+    revoke(&before).await;
+    world.clock.advance(before.grant.expires_at.since(world.now()));
+    world.clock.advance(Lifetime::minutes(9));
+    assert_eq!(found().await, [before.grant.id.to_string()]);
+    revoke(&after).await;
+    assert_eq!(found().await, [before.grant.id.to_string(), after.grant.id.to_string()]);
+    world.clock.advance(Lifetime::minutes(1));
+    assert_eq!(found().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn tokens_and_blocks_are_told_by_their_own_ids() {
     let world = World::new().await;
     let agent = world.agent(&[]).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantex_core::clock::Lifetime;
+use grantex_core::id::GrantId;
 use grantex_http::{FeedNews, StreamEnd};
 use serde_json::{Value, json};
 
@@ -198,6 +199,26 @@ async fn a_question_may_wait_for_news() {
     assert_eq!(at_once["cursor"], 1);
     let nothing = app.feed("?since=1&wait=1").await;
     assert_eq!((&nothing["entries"], &nothing["cursor"]), (&json!([]), &json!(1)));
+}
+
+#[actix_web::test]
+async fn news_between_the_look_and_the_wait_is_told_at_once() {
+    let app = TestApp::start().await;
+    let (_, tokens) = app.granted().await;
+    let grant = GrantId::parse(tokens["grantId"].as_str().unwrap()).unwrap();
+    let (grantex, store, key) = (app.grantex.clone(), app.store.clone(), app.live.clone());
+    // The first read is of the key, the second is the look, which finds nothing.
+    app.store.after_next_read(async move {
+        store.after_next_read(async move {
+            let ctx = grantex.context(slog::Logger::root(slog::Discard, slog::o!()), "test".into());
+            let developer = grantex.authenticate(&key).await.unwrap().unwrap();
+            grantex.revoke_grant(&ctx, &developer, grant).await.unwrap();
+        });
+    });
+    let told = tokio::time::timeout(Duration::from_secs(20), app.feed("?since=0&wait=25"))
+        .await
+        .unwrap();
+    assert_eq!(told["entries"][0]["grantId"], tokens["grantId"]);
 }
 
 #[actix_web::test]

@@ -28,6 +28,7 @@ struct Shared {
     state: Mutex<State>,
     next_failure: Mutex<Option<StoreFailure>>,
     before_next: Mutex<Option<BoxFuture<'static, ()>>>,
+    after_next: Mutex<Option<BoxFuture<'static, ()>>>,
     are_reads_failing: AtomicBool,
 }
 
@@ -59,6 +60,11 @@ impl MemoryStore {
         *locked(&self.0.before_next) = Some(Box::pin(work));
     }
 
+    /// Lets `work` happen right after the next read, once, before whoever asked has the answer.
+    pub fn after_next_read(&self, work: impl Future<Output = ()> + Send + 'static) {
+        *locked(&self.0.after_next) = Some(Box::pin(work));
+    }
+
     /// From now on reads and pings are refused, or served again.
     pub fn set_read_failure(&self, is_failing: bool) {
         self.0.are_reads_failing.store(is_failing, Ordering::SeqCst);
@@ -80,7 +86,13 @@ impl Store for MemoryStore {
         F: for<'a> FnOnce(&'a mut dyn Reads) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
     {
         self.check_reads()?;
-        poll_once(work(&mut *locked(&self.0.state))).ok_or_else(waited)?
+        // Taken before the read, so that reads of the work itself do not ask for it again.
+        let after = locked(&self.0.after_next).take();
+        let found = poll_once(work(&mut *locked(&self.0.state))).ok_or_else(waited)?;
+        if let Some(after) = after {
+            after.await;
+        }
+        found
     }
 
     async fn transact<T, E, F>(&self, options: UnitOptions, work: F) -> Result<T, E>

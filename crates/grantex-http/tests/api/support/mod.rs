@@ -69,6 +69,7 @@ impl HttpObserver for Measured {
 pub struct TestApp {
     serve: Rc<Serve>,
     pub app: web::Data<App<MemoryStore>>,
+    pub grantex: Grantex<MemoryStore>,
     pub store: MemoryStore,
     pub clock: ManualClock,
     pub lines: LogLines,
@@ -132,7 +133,7 @@ impl TestApp {
         let live = key_of(&grantex, Mode::Live).await;
         let sandbox = key_of(&grantex, Mode::Sandbox).await;
         events.take();
-        let app = App::new(grantex, http, lines.logger(), random);
+        let app = App::new(grantex.clone(), http, lines.logger(), random);
         let app = web::Data::new(app.observer(measured.clone()).streams(streams));
         let service = Rc::new(actix_web::test::init_service(actix_app(app.clone())).await);
         let serve = Rc::new(
@@ -144,6 +145,7 @@ impl TestApp {
         Self {
             serve,
             app,
+            grantex,
             store,
             clock,
             lines,
