@@ -2,22 +2,19 @@
 //! nowhere else.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
+use grantex_client::secure::{self, SetupError};
 use grantex_core::clock::Lifetime;
 use grantex_core::error::chain;
 use grantex_core::secret::Secret;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout_at};
-use url::{Host, Url};
+use url::Url;
 
 use crate::cli::Service;
 use crate::error::Failure;
@@ -162,28 +159,12 @@ fn authorization(key: &Secret<String>) -> Result<HeaderValue, Failure> {
 
 /// Reads a base URL. What is refused is not repeated, because it may hold what must not be told.
 fn base(text: &str, is_insecure_allowed: bool) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "must be a URL")?;
-    let host = url.host().ok_or("must name a host")?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold credentials");
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not hold a query");
-    }
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if is_insecure_allowed || is_this_machine(&host) => Ok(url),
-        "http" => Err("must begin with https:// unless it is this machine's; --insecure-http allows it nevertheless"),
-        _ => Err("must begin with https://"),
-    }
-}
-
-fn is_this_machine(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    }
+    secure::address(text, is_insecure_allowed).map_err(|error| match error {
+        SetupError::Insecure => {
+            "must begin with https:// unless it is this machine's; --insecure-http allows it nevertheless"
+        }
+        _ => "must be an absolute URL, https://…, without credentials and query",
+    })
 }
 
 fn duration(span: Lifetime) -> Duration {
@@ -191,20 +172,11 @@ fn duration(span: Lifetime) -> Duration {
 }
 
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Failure> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(file) = ca_file {
-        let unusable = || Failure::Usage(format!("{} holds no certificates in PEM", file.display()));
-        let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let certificates = read.ok().filter(|found| !found.is_empty()).ok_or_else(unusable)?;
-        for certificate in certificates {
-            roots.add(certificate).map_err(|_| unusable())?;
-        }
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(Failure::of("setting up TLS"))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    ca_file.map(input::named).transpose()?;
+    secure::tls(ca_file).map_err(|error| match error {
+        SetupError::CaFile(_) => Failure::Usage(error.to_string()),
+        _ => Failure::of("setting up TLS")(error),
+    })
 }
 
 async fn answer(

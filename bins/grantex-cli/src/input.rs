@@ -48,6 +48,14 @@ pub fn key(path: &Path) -> Result<Secret<String>, Failure> {
     trimmed(&file_text(path, 4_096)?).ok_or_else(|| Failure::Usage(format!("{} holds no API key", path.display())))
 }
 
+/// The name of a file, which is repeated when something is wrong with it; refused when it is a token or an API key instead.
+pub fn named(path: &Path) -> Result<&Path, Failure> {
+    match looks_like_a_secret(&path.to_string_lossy()) {
+        true => Err(Failure::Usage(MISPLACED.to_owned())),
+        false => Ok(path),
+    }
+}
+
 /// Whether a text has a token or an API key among its words, so that it must not be repeated.
 pub fn holds_a_secret(text: &str) -> bool {
     text.split(|c: char| !is_plain(c))

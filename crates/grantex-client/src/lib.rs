@@ -18,7 +18,7 @@ mod keys;
 pub mod middleware;
 mod revocation;
 mod scope;
-mod secure;
+pub mod secure;
 mod verify;
 mod wire;
 

@@ -37,8 +37,11 @@ pub enum SetupError {
     Client(#[source] reqwest::Error),
 }
 
-/// Reads the address of a service. Its path, if any, stands before the paths of the API.
-pub(crate) fn address(text: &str, is_insecure_allowed: bool) -> Result<Url, SetupError> {
+/// Reads the address of a service: https, or http to this machine. Its path, if any, stands before the paths of the API.
+///
+/// # Errors
+/// [`SetupError::Address`] and [`SetupError::Insecure`]; neither repeats the text, which may hold what must not be told.
+pub fn address(text: &str, is_insecure_allowed: bool) -> Result<Url, SetupError> {
     let mut url = Url::parse(text.trim()).map_err(|_| SetupError::Address)?;
     let is_plain = url.username().is_empty()
         && url.password().is_none()
@@ -69,7 +72,10 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// TLS 1.2 and 1.3, with the certificates that the machine trusts and those of a file.
-pub(crate) fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, SetupError> {
+///
+/// # Errors
+/// [`SetupError::CaFile`] and [`SetupError::Tls`].
+pub fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, SetupError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {

@@ -93,6 +93,18 @@ macro_rules! reach_settings {
 }
 pub(crate) use reach_settings;
 
+/// The delay that `Retry-After` asks for (RFC 9110 §10.2.3), from `now` in seconds after 1970.
+pub(crate) fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // What overflows is absurdly long, and still a number of seconds.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    let at = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(at.saturating_sub(now))
+}
+
 /// A service that can be asked. Clones share connections.
 #[derive(Clone)]
 pub(crate) struct Service {
@@ -256,15 +268,8 @@ impl Answer {
         body.starts_with(b"{").then(|| serde_json::from_slice(body).ok())?
     }
 
-    /// The delay that `Retry-After` asks for (RFC 9110 §10.2.3), from `now` in seconds after 1970.
+    /// The delay that `Retry-After` asks for, from `now` in seconds after 1970.
     pub(crate) fn retry_after(&self, now: Duration) -> Option<Duration> {
-        let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-            // What overflows is absurdly long, and still a number of seconds.
-            return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-        }
-        let at = httpdate::parse_http_date(value).ok()?;
-        let at = at.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(at.saturating_sub(now))
+        retry_after(&self.headers, now)
     }
 }

@@ -11,6 +11,7 @@ use super::pages::Pages;
 use crate::cli::Export;
 use crate::client::Client;
 use crate::error::Failure;
+use crate::input;
 use crate::output::Output;
 
 /// Writes the entries as JSON lines.
@@ -20,7 +21,7 @@ pub async fn export(client: &Client, options: &Export, output: &Output) -> Resul
         write(client, options, &mut out).await?;
         return out.flush().map_err(Failure::writing);
     };
-    let mut file = Unfinished::new(path)?;
+    let mut file = Unfinished::new(input::named(path)?)?;
     let count = write(client, options, &mut file.writer).await?;
     file.finish(path)?;
     match output.is_json() {

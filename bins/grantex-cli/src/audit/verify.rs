@@ -20,6 +20,7 @@ use super::pages::Pages;
 use crate::cli::VerifyAudit;
 use crate::client::Client;
 use crate::error::Failure;
+use crate::input;
 use crate::output::{Output, Tone};
 use crate::strict::StrictObject;
 
@@ -31,7 +32,7 @@ pub fn verify_file(options: &VerifyAudit, output: &Output) -> Result<(), Failure
     let mut verifier = Verifier::new(options.partial);
     match options.file.as_deref() {
         Some(path) if path != Path::new("-") => {
-            let file = File::open(path)
+            let file = File::open(input::named(path)?)
                 .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", path.display())))?;
             read(BufReader::new(file), &mut verifier)?;
         }

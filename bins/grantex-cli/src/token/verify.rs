@@ -110,7 +110,11 @@ fn open_jwt(keys: &[Value], token: &str) -> Result<Authentic, Reason> {
     let parsed = jwt::Unverified::parse(token).ok_or(Reason::Malformed)?;
     let key_id = parsed.key_id().ok_or(Reason::Malformed)?.to_owned();
     let mut named = keys.iter().filter(|key| kid(key) == Some(&key_id));
-    let key = named.find_map(PublicKey::from_jwk).ok_or(Reason::UnknownKey)?;
+    let key = named.next().and_then(PublicKey::from_jwk).ok_or(Reason::UnknownKey)?;
+    // Of two keys of one name nobody can say which is meant.
+    if named.next().is_some() {
+        return Err(Reason::UnknownKey);
+    }
     if !parsed.is_signed_by(&key) {
         return Err(Reason::Signature);
     }

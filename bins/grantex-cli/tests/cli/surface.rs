@@ -63,6 +63,21 @@ fn a_key_where_the_name_of_its_file_belongs_is_not_repeated() {
 }
 
 #[test]
+fn a_key_where_another_file_is_named_is_not_repeated() {
+    let service = Service::start();
+    for arguments in [
+        &["audit", "export", "--output", "gx_live_canary"][..],
+        &["grants", "list", "--ca-file", "gx_live_canary"],
+    ] {
+        let said = service.run(arguments).bad(2);
+        assert!(
+            said.contains("does not belong on the command line") && !said.contains("canary"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_wrong_key_is_refused_and_never_told() {
     let service = Service::start();
     for key in ["canary-key-0123456789", "canary\nkey-0123456789"] {

@@ -101,12 +101,13 @@ fn a_token_on_the_command_line_is_refused_and_not_repeated() {
         assert!(said.contains("does not belong on the command line"), "{said}");
         assert!(!said.contains(token));
     }
-    let surplus: [&[&str]; 5] = [
+    let surplus: [&[&str]; 6] = [
         &["token", "inspect", "file", token],
         &["token", "inspect", "Bearer", token],
         &["token", token],
         &["grants", "list", "gx_live_canary"],
         &["token", "inspect", "gx_live_canary"],
+        &["audit", "verify", "gx_live_canary"],
     ];
     for arguments in surplus {
         let ended = run(arguments, "");

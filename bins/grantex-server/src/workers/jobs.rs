@@ -117,9 +117,10 @@ impl Jobs {
 
     async fn deleted_agents(&self) -> Outcome {
         let ctx = self.assembly.grantex.context(self.logger.clone(), "job".to_owned());
-        // First, so that nothing of a deleted agent is used while its grants are being revoked.
-        self.assembly.grantex.spread_revocations(&ctx).await?;
-        Ok(self.assembly.grantex.clear_deleted_agents(&ctx).await?)
+        // First, so that nothing of a deleted agent is used while its grants are being revoked. Neither may keep the other from its work.
+        let told = self.assembly.grantex.spread_revocations(&ctx).await;
+        let cleared = self.assembly.grantex.clear_deleted_agents(&ctx).await;
+        Ok(told? + cleared?)
     }
 
     async fn janitor(&self) -> Outcome {

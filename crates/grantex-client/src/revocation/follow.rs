@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::revocation::entries::{Entries, Sent, Unusable};
 use crate::revocation::feed::{FeedState, Shared, Transport};
 use crate::revocation::sse::{Frame, Parser};
-use crate::wire::{Ask, TransportError, chunk};
+use crate::wire::{Ask, TransportError, chunk, retry_after};
 
 /// Bytes of a page at most: a thousand entries have some 400 KB.
 const MAX_PAGE: usize = 4 * 1024 * 1024;
@@ -208,7 +208,9 @@ impl Attempt<'_> {
             .service
             .open(&ask, Instant::now() + shared.service.deadline())
             .await?;
-        self.accept(response.status().as_u16(), || None)?;
+        self.accept(response.status().as_u16(), || {
+            retry_after(response.headers(), self.now())
+        })?;
         let mut parser = Parser::default();
         while let Some(piece) = chunk(&mut response, Instant::now() + silence).await? {
             let frames = parser.push(&piece).map_err(|_| Ended::with(FeedState::Network))?;

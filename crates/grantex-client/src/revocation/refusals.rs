@@ -17,6 +17,8 @@ use crate::wire::{Ask, Service};
 const WAITING: usize = 1_000;
 /// Refusals that are told at once.
 const BATCH: usize = 100;
+/// Older ones the service does not take, and refuses with all that are told together with them.
+const OLDEST: Duration = Duration::from_secs(60);
 /// How long more are waited for.
 const GATHERING: Duration = Duration::from_millis(200);
 /// Bytes of an answer at most.
@@ -58,11 +60,13 @@ async fn tell_all(mut waiting: Receiver<Refusal>, service: Service, clock: Arc<d
         let now = clock.monotonic();
         let refusals: Vec<_> = batch
             .drain(..)
-            .map(|refusal| {
-                let ago = u64::try_from(now.saturating_sub(refusal.at).as_millis()).unwrap_or(u64::MAX);
-                json!({"seq": refusal.seq, "millisecondsAgo": ago})
-            })
+            .map(|refusal| (refusal.seq, now.saturating_sub(refusal.at)))
+            .filter(|(_, ago)| *ago <= OLDEST)
+            .map(|(seq, ago)| json!({"seq": seq, "millisecondsAgo": ago.as_millis()}))
             .collect();
+        if refusals.is_empty() {
+            continue;
+        }
         let body = Secret::new(json!({ "refusals": refusals }).to_string().into_bytes());
         let ask = Ask {
             method: Method::POST,

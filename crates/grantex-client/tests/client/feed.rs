@@ -227,10 +227,19 @@ async fn what_is_stale_counts_no_more_and_comments_renew_nothing() {
         Err(VerifyError::Revoked),
         "what is known stays so"
     );
-    // The entry behind the comment shows that the comment was read.
+    // The end of the stream shows that what came before was read; a service that then fails renews nothing either.
     stream
         .send(format!(": ping\n\n{}", event("unknown", &json!({}))))
         .unwrap();
+    world.script.lock().unwrap().status = 500;
+    drop(stream);
+    feed.reached(FeedState::Network).await;
+    assert!(!feed.is_current());
+    assert_eq!(verdict(&verifier, &token).await, Err(VerifyError::RevocationUnknown));
+    world.script.lock().unwrap().status = 200;
+    becomes(&verifier, &token, Ok(())).await;
+    let stream = world.stream().await;
+    world.clock.advance(Lifetime::seconds(60));
     assert_eq!(verdict(&verifier, &token).await, Err(VerifyError::RevocationUnknown));
     stream
         .send(event("heartbeat", &json!({"cursor": 5, "freshAt": "x"})))
@@ -318,7 +327,7 @@ async fn more_than_may_be_kept_is_refused() {
 }
 
 #[tokio::test]
-async fn pages_without_end_and_nonsense_are_given_up() {
+async fn nonsense_is_no_snapshot() {
     for body in [
         "",
         "[]",

@@ -4,10 +4,12 @@
 //! What is left to tell is a row in the store, written with the change: whoever finds it goes on, whatever became of the process that
 //! began.
 
+use slog::warn;
+
 use super::change::Told;
 use super::{RevocationAction, Spread};
 use crate::context::Context;
-use crate::error::StoreError;
+use crate::error::{StoreError, chain};
 use crate::grantex::{Grantex, Unit};
 use crate::id::{AgentId, DeveloperId, GrantId};
 use crate::page::Cursor;
@@ -46,7 +48,9 @@ impl<S: Store> Grantex<S> {
 
     /// Goes on telling right after an agent was changed. A failure is made up for by the job.
     pub(crate) async fn spread_at_once(&self, ctx: &Context, developer: &DeveloperId, agent: &AgentId) {
-        let _ = self.spread_some(ctx, developer, agent, AT_ONCE).await;
+        if let Err(error) = self.spread_some(ctx, developer, agent, AT_ONCE).await {
+            warn!(ctx.logger(), "revocation_feed.not_told"; "error" => chain(&error));
+        }
     }
 
     async fn spread_some(

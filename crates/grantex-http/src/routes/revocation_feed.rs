@@ -10,8 +10,7 @@ use grantex_core::developer::Developer;
 use grantex_core::error::StoreError;
 use grantex_core::id::DeveloperId;
 use grantex_core::revocation::feed::{FeedChanges, FeedError, SnapshotPlace, parse_position};
-use grantex_core::revocation::{RevocationEntry, RevocationHead};
-use grantex_core::secret::SecretHash;
+use grantex_core::revocation::{FeedHead, RevocationEntry, RevocationHead};
 use grantex_core::store::Store;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -285,8 +284,16 @@ pub(crate) async fn stream<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
         Some(since) => read(call, call.grantex.revocations_since(&developer.id, since)).await?,
         None => read(call, newest(call, &developer.id)).await?,
     };
+    let key_hash = match &call.key {
+        Some(key) => key.sha256(),
+        // Of a caller who is known without one, the key in force: the stream ends when it is replaced.
+        None => read(call, head_of(call, &developer.id))
+            .await?
+            .map(|found| found.key_hash)
+            .ok_or_else(|| ApiError::unauthorized("there is no such developer"))?,
+    };
     let opening = FollowerOpening {
-        key_hash: call.key.as_ref().map_or_else(|| SecretHash::of(""), |key| key.sha256()),
+        key_hash,
         request_id: call.request_id.clone(),
         now: app.grantex.clock().monotonic(),
     };
@@ -295,10 +302,17 @@ pub(crate) async fn stream<S: Store>(call: &mut Call<S>) -> Result<HttpResponse,
     Ok(response.body(body))
 }
 
+async fn head_of<S: Store>(call: &Call<S>, developer: &DeveloperId) -> Result<Option<FeedHead>, FeedError> {
+    let heads = call.grantex.revocation_heads(vec![developer.clone()]).await?;
+    Ok(heads.into_iter().next())
+}
+
 /// Nothing, behind the newest entry.
 async fn newest<S: Store>(call: &Call<S>, developer: &DeveloperId) -> Result<FeedChanges, FeedError> {
-    let heads = call.grantex.revocation_heads(vec![developer.clone()]).await?;
-    let head = heads.into_iter().next().map(|found| found.head).unwrap_or_default();
+    let head = head_of(call, developer)
+        .await?
+        .map(|found| found.head)
+        .unwrap_or_default();
     Ok(FeedChanges {
         entries: Vec::new(),
         cursor: head.seq,
@@ -378,6 +392,9 @@ async fn read<T, S: Store>(call: &Call<S>, reading: impl Future<Output = Result<
         .map_err(|error| match error {
             FeedError::Ahead | FeedError::Expired => ApiError::new(StatusCode::GONE, "CURSOR_GONE", error.to_string()),
             // Whatever it is, a client must not take what it knows for all there is.
-            FeedError::Store(cause) => ApiError::unavailable(cause).coded("FEED_UNAVAILABLE"),
+            FeedError::Store(cause) => {
+                call.app.observer.revocation_feed(FeedNews::ReadFailed);
+                ApiError::unavailable(cause).coded("FEED_UNAVAILABLE")
+            }
         })
 }

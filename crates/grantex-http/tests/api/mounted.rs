@@ -68,25 +68,33 @@ async fn a_key_is_replaced_by_who_has_it_only() {
 }
 
 #[actix_web::test]
-async fn a_stream_of_a_known_developer_stays_open_until_the_key_is_replaced() {
-    let app = TestApp::start().await;
-    let id = app.developer_id().await;
-    let mounted = app.app.clone();
-    let scope = web::scope("/auth")
-        .configure(grantex_http::routes(mounted))
-        .wrap_fn(move |request, routes| {
-            request.extensions_mut().insert(KnownDeveloper::new(id.clone()));
-            routes.call(request)
-        });
-    let service = init_service(App::new().service(scope)).await;
-    let request = TestRequest::get().uri("/auth/v1/events/stream").to_request();
-    let response = call_service(&service, request).await.map_into_boxed_body();
-    let mut stream = Opened::of(response);
-    assert_eq!(stream.status, 200);
-    stream.next().await;
-    app.app.tend_streams().await;
-    assert!(stream.is_silent(), "it is not ended for want of a key");
-    app.post("/v1/keys/rotate").key(&app.live).send().await.expect(200);
-    app.app.tend_streams().await;
-    assert_eq!(stream.next().await.as_deref(), Some(": ended: key_changed\n\n"));
+async fn streams_of_a_known_developer_stay_open_until_the_key_is_replaced() {
+    for (path, sign_of_life) in [
+        ("/auth/v1/events/stream", None),
+        ("/auth/v1/revocations/stream", Some("event: heartbeat")),
+    ] {
+        let app = TestApp::start().await;
+        let id = app.developer_id().await;
+        let mounted = app.app.clone();
+        let scope = web::scope("/auth")
+            .configure(grantex_http::routes(mounted))
+            .wrap_fn(move |request, routes| {
+                request.extensions_mut().insert(KnownDeveloper::new(id.clone()));
+                routes.call(request)
+            });
+        let service = init_service(App::new().service(scope)).await;
+        let request = TestRequest::get().uri(path).to_request();
+        let response = call_service(&service, request).await.map_into_boxed_body();
+        let mut stream = Opened::of(response);
+        assert_eq!(stream.status, 200);
+        stream.next().await;
+        app.app.tend_streams().await;
+        if let Some(wanted) = sign_of_life {
+            assert!(stream.next().await.unwrap().starts_with(wanted));
+        }
+        assert!(stream.is_silent(), "it is not ended for want of a key");
+        app.post("/v1/keys/rotate").key(&app.live).send().await.expect(200);
+        app.app.tend_streams().await;
+        assert_eq!(stream.next().await.as_deref(), Some(": ended: key_changed\n\n"));
+    }
 }

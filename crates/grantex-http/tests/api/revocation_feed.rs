@@ -222,6 +222,19 @@ async fn news_between_the_look_and_the_wait_is_told_at_once() {
 }
 
 #[actix_web::test]
+async fn a_store_that_cannot_be_read_is_told_and_counted_at_each_question() {
+    for path in [LIST.to_owned(), format!("{LIST}?since=0"), format!("{STREAM}?since=0")] {
+        let app = TestApp::start().await;
+        let store = app.store.clone();
+        // Of the key's read the client learns that it is known.
+        app.store.after_next_read(async move { store.set_read_failure(true) });
+        let problem = app.get(&path).key(&app.live).send().await.expect(503);
+        assert_eq!(problem["code"], "FEED_UNAVAILABLE", "{path}");
+        assert_eq!(*app.measured.feed.lock().unwrap(), [FeedNews::ReadFailed], "{path}");
+    }
+}
+
+#[actix_web::test]
 async fn nobody_waits_for_a_server_that_stops() {
     let app = Rc::new(TestApp::start().await);
     let waiting = {

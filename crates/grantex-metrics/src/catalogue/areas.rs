@@ -267,7 +267,7 @@ areas! {
         );
         READ_FAILURES = Metric::counter(
             "grantex_revocation_feed_read_failures_total",
-            "Looks at the revocation feed that failed; clients get no heartbeats then, and refuse everything after a few seconds.",
+            "Reads of the revocation feed that failed, of the server itself, of its streams and of questions; clients refuse everything then, those of streams after a few seconds.",
         );
     }
     anomalies: "Anomalies" {
